@@ -1,0 +1,84 @@
+//! Names and quoted values, the tokens that sample lines and selectors have in common.
+
+use std::borrow::Cow;
+
+use nom::{
+    IResult, Parser,
+    bytes::complete::{escaped_transform, is_not, take_while, take_while1},
+    character::complete::char,
+    combinator::{opt, recognize, value, verify},
+    sequence::{delimited, pair},
+};
+
+/// The labels of one series, in the order of its line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Labels<'a>(pub(super) Vec<(&'a str, Cow<'a, str>)>);
+
+impl Labels<'_> {
+    /// The value of the label `name`, if the series has it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find_map(|(label, value)| (label == name).then_some(value))
+    }
+
+    /// Every label with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_ref()))
+    }
+}
+
+/// `[a-zA-Z_:][a-zA-Z0-9_:]*`
+pub(super) fn metric_name(input: &str) -> IResult<&str, &str> {
+    name(input, |c| c == ':')
+}
+
+/// `[a-zA-Z_][a-zA-Z0-9_]*`
+pub(super) fn label_name(input: &str) -> IResult<&str, &str> {
+    name(input, |_| false)
+}
+
+fn name(input: &str, also: impl Fn(char) -> bool) -> IResult<&str, &str> {
+    recognize(pair(
+        verify(nom::character::complete::anychar, |&c| {
+            c.is_ascii_alphabetic() || c == '_' || also(c)
+        }),
+        take_while(|c: char| c.is_ascii_alphanumeric() || c == '_' || also(c)),
+    ))
+    .parse(input)
+}
+
+/// A double-quoted value with the escapes `\\`, `\"` and `\n`; borrowed where it has none.
+pub(super) fn quoted(input: &str) -> IResult<&str, Cow<'_, str>> {
+    let plain = |input| is_not("\"\\")(input);
+    let unescaped = |input| {
+        delimited(
+            char('"'),
+            opt(plain).map(Option::unwrap_or_default),
+            char('"'),
+        )
+        .parse(input)
+    };
+    let escaped = |input| {
+        delimited(
+            char('"'),
+            escaped_transform(
+                take_while1(|c| c != '"' && c != '\\'),
+                '\\',
+                nom::branch::alt((
+                    value("\\", char('\\')),
+                    value("\"", char('"')),
+                    value("\n", char('n')),
+                )),
+            ),
+            char('"'),
+        )
+        .parse(input)
+    };
+    nom::branch::alt((unescaped.map(Cow::Borrowed), escaped.map(Cow::Owned))).parse(input)
+}
+
+/// Blanks and tabs, which may stand between any two tokens.
+pub(super) fn blanks(input: &str) -> IResult<&str, &str> {
+    take_while(|c| c == ' ' || c == '\t')(input)
+}

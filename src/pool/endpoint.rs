@@ -1,0 +1,71 @@
+//! One model-server endpoint.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use super::{EndpointMetrics, Freshness};
+use crate::time::Timestamp;
+
+/// One model-server endpoint: where it is and what is known of it.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    address: SocketAddr,
+    /// The address as Envoy takes it, written out once instead of at every decision.
+    host_port: Box<str>,
+    labels: BTreeMap<String, String>,
+    metrics: EndpointMetrics,
+    scraped_at: Option<Timestamp>,
+}
+
+impl Endpoint {
+    pub(super) fn new(address: SocketAddr, labels: BTreeMap<String, String>) -> Self {
+        Self {
+            address,
+            host_port: address.to_string().into(),
+            labels,
+            metrics: EndpointMetrics::default(),
+            scraped_at: None,
+        }
+    }
+
+    pub(super) fn record(&mut self, metrics: EndpointMetrics, at: Timestamp) {
+        self.metrics = metrics;
+        self.scraped_at = Some(at);
+    }
+
+    /// Where it serves.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as `ip:port`, an IPv6 address in brackets.
+    #[must_use]
+    pub fn host_port(&self) -> &str {
+        &self.host_port
+    }
+
+    /// What discovery said of it.
+    #[must_use]
+    pub const fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    /// Its signals as of the last scrape that was answered.
+    #[must_use]
+    pub const fn metrics(&self) -> &EndpointMetrics {
+        &self.metrics
+    }
+
+    /// When it last answered a scrape; `None` if it never has.
+    #[must_use]
+    pub const fn scraped_at(&self) -> Option<Timestamp> {
+        self.scraped_at
+    }
+
+    /// Whether it has answered a scrape within the time that metrics stay fresh. That its
+    /// exposition lacks a signal makes it no less healthy.
+    #[must_use]
+    pub fn is_healthy(&self, freshness: Freshness) -> bool {
+        self.scraped_at.is_some_and(|at| freshness.holds(at))
+    }
+}

@@ -1,0 +1,79 @@
+//! The endpoints of a pool and what is known of each: the state a decision is made on.
+//!
+//! One VM scrapes and [encodes](encode_snapshot) what it learned; every other VM
+//! [applies](Pool::apply) that to its own pool.
+
+mod endpoint;
+mod metrics;
+mod snapshot;
+
+pub use endpoint::Endpoint;
+pub use metrics::{EndpointMetrics, Freshness, Observation, Reading, Signal};
+pub use snapshot::{Snapshot, SnapshotError, encode_snapshot};
+
+use std::net::SocketAddr;
+
+use hashbrown::HashMap;
+
+use crate::{discovery::DiscoveredEndpoint, time::Timestamp};
+
+/// The model-server endpoints that a decision chooses from.
+#[derive(Debug, Clone, Default)]
+pub struct Pool {
+    endpoints: Vec<Endpoint>,
+    positions: HashMap<SocketAddr, usize>,
+}
+
+impl Pool {
+    /// A pool of `discovered`, of which nothing is known yet. Of endpoints with one address the
+    /// first counts.
+    #[must_use]
+    pub fn new(discovered: &[DiscoveredEndpoint]) -> Self {
+        let mut pool = Self::default();
+        for endpoint in discovered {
+            let next = pool.endpoints.len();
+            if let hashbrown::hash_map::Entry::Vacant(vacant) =
+                pool.positions.entry(endpoint.address)
+            {
+                vacant.insert(next);
+                pool.endpoints
+                    .push(Endpoint::new(endpoint.address, endpoint.labels.clone()));
+            }
+        }
+        pool
+    }
+
+    /// The endpoints, in the order of their discovery.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// The endpoint at `address`.
+    #[must_use]
+    pub fn get(&self, address: SocketAddr) -> Option<&Endpoint> {
+        self.endpoints.get(*self.positions.get(&address)?)
+    }
+
+    /// Records what a scrape of the endpoint at `address` read; nothing if it is not of this pool.
+    pub fn record(&mut self, address: SocketAddr, metrics: EndpointMetrics, at: Timestamp) {
+        if let Some(endpoint) = self.get_mut(address) {
+            endpoint.record(metrics, at);
+        }
+    }
+
+    /// Takes over what another VM's scrapes read. Addresses this pool does not have are passed
+    /// over, and endpoints the snapshot does not have keep what they had: two configurations may
+    /// be live at once while Envoy changes from one to the next.
+    pub fn apply(&mut self, snapshot: Snapshot) {
+        for (address, observed) in snapshot.endpoints {
+            if let (Some(endpoint), Some((metrics, at))) = (self.get_mut(address), observed) {
+                endpoint.record(metrics, at);
+            }
+        }
+    }
+
+    fn get_mut(&mut self, address: SocketAddr) -> Option<&mut Endpoint> {
+        self.endpoints.get_mut(*self.positions.get(&address)?)
+    }
+}

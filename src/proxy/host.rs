@@ -1,0 +1,188 @@
+//! Host calls that return `Result`.
+//!
+//! The SDK's own panic on every status they do not expect, and on header values that are not
+//! UTF-8. Here the byte variants are used throughout, and what the host would refuse for the
+//! phase a stream is in cannot be asked: the header calls need a [`RequestHeaders`], which a stream
+//! gives up when its headers leave it.
+
+use core::time::Duration;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use proxy_wasm::{
+    hostcalls,
+    types::{BufferType, MapType, Status},
+};
+
+use crate::time::{Timestamp, millis};
+
+/// A host call that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{call} failed with status {status:?}")]
+pub(super) struct HostError {
+    call: &'static str,
+    status: Status,
+}
+
+fn failed(call: &'static str) -> impl FnOnce(Status) -> HostError {
+    move |status| HostError { call, status }
+}
+
+/// The time, by the wall clock that all VMs of this host share.
+pub(super) fn now() -> Result<Timestamp, HostError> {
+    let time = hostcalls::get_current_time().map_err(failed("get_current_time"))?;
+    let since_epoch = time
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(Timestamp::from_millis(millis(since_epoch)))
+}
+
+/// A number that no other VM draws. The standard library takes it from WASI's `random_get`; clocks
+/// are too alike in VMs that start together.
+pub(super) fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Has `on_tick` called every `period`.
+pub(super) fn set_tick_period(period: Duration) -> Result<(), HostError> {
+    hostcalls::set_tick_period(period).map_err(failed("set_tick_period"))
+}
+
+/// Takes over Envoy's log level, so that what it would drop is not even written.
+pub(super) fn sync_log_level() {
+    if let Ok(level) = hostcalls::get_log_level() {
+        proxy_wasm::set_log_level(level);
+    }
+}
+
+/// The plugin configuration; empty where Envoy has none.
+pub(super) fn plugin_configuration(size: usize) -> Result<Vec<u8>, HostError> {
+    buffer(BufferType::PluginConfiguration, size)
+}
+
+/// The request body, as far as it is buffered.
+pub(super) fn request_body(size: usize) -> Result<Vec<u8>, HostError> {
+    buffer(BufferType::HttpRequestBody, size)
+}
+
+/// The body of the answer to an HTTP call, inside the callback that tells of it.
+pub(super) fn call_response_body(size: usize) -> Result<Vec<u8>, HostError> {
+    buffer(BufferType::HttpCallResponseBody, size)
+}
+
+fn buffer(buffer: BufferType, size: usize) -> Result<Vec<u8>, HostError> {
+    Ok(hostcalls::get_buffer(buffer, 0, size)
+        .map_err(failed("get_buffer"))?
+        .unwrap_or_default())
+}
+
+/// The status of the answer to an HTTP call, inside the callback that tells of it and only where
+/// that counts at least one header; `None` where it is no number.
+pub(super) fn call_response_status() -> Result<Option<u16>, HostError> {
+    let status = hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, ":status")
+        .map_err(failed("get_map_value"))?;
+    Ok(status.and_then(|bytes| core::str::from_utf8(&bytes).ok()?.parse().ok()))
+}
+
+/// The headers of a request, while the stream still has them.
+///
+/// After `Continue` they are on their way, and after a local reply they are gone; the host
+/// refuses access then. Whoever returns either drops this first.
+#[derive(Debug)]
+pub(super) struct RequestHeaders(());
+
+impl RequestHeaders {
+    /// For `on_http_request_headers`, the callback that brings them.
+    pub(super) const fn arrived() -> Self {
+        Self(())
+    }
+
+    /// The first value of the header `name`.
+    #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
+    pub(super) fn get(&self, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+        hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name)
+            .map_err(failed("get_map_value"))
+    }
+
+    /// Makes `value` the only value of the header `name`.
+    #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
+    pub(super) fn set(&self, name: &str, value: &str) -> Result<(), HostError> {
+        hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()))
+            .map_err(failed("set_map_value"))
+    }
+
+    /// Removes every value of the header `name`.
+    #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
+    pub(super) fn remove(&self, name: &str) -> Result<(), HostError> {
+        hostcalls::remove_map_value(MapType::HttpRequestHeaders, name)
+            .map_err(failed("remove_map_value"))
+    }
+}
+
+/// Answers the request from here. Once a stream; the headers are given up with it.
+pub(super) fn local_reply(status: u16, content_type: &str, body: &[u8]) -> Result<(), HostError> {
+    hostcalls::send_http_response(
+        status.into(),
+        vec![("content-type", content_type)],
+        Some(body),
+    )
+    .map_err(failed("send_http_response"))
+}
+
+/// Calls one of Envoy's own functions by name.
+pub(super) fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<(), HostError> {
+    hostcalls::call_foreign_function(name, Some(arguments))
+        .map(|_| ())
+        .map_err(failed("call_foreign_function"))
+}
+
+/// Sends `GET path` through `cluster` with further headers; the answer comes by
+/// `on_http_call_response` with this token. An error here means that no answer will come.
+pub(super) fn dispatch_get(
+    cluster: &str,
+    path: &str,
+    authority: &str,
+    headers: &[(&str, &str)],
+    timeout: Duration,
+) -> Result<u32, HostError> {
+    let mut all = vec![
+        (":method", "GET"),
+        (":path", path),
+        (":authority", authority),
+    ];
+    all.extend_from_slice(headers);
+    hostcalls::dispatch_http_call(cluster, all, None, Vec::new(), timeout)
+        .map_err(failed("dispatch_http_call"))
+}
+
+/// A value that the VMs share, with the mark that a conditional write compares.
+#[derive(Debug)]
+pub(super) struct SharedValue {
+    /// Its bytes; empty where it was set to nothing.
+    pub(super) bytes: Vec<u8>,
+    /// Changes with each write; `None` before the first.
+    pub(super) cas: Option<u32>,
+}
+
+/// Reads what is shared under `key`.
+pub(super) fn shared(key: &str) -> Result<SharedValue, HostError> {
+    let (bytes, cas) = hostcalls::get_shared_data(key).map_err(failed("get_shared_data"))?;
+    Ok(SharedValue {
+        bytes: bytes.unwrap_or_default(),
+        cas,
+    })
+}
+
+/// Shares `value` under `key`, whatever is there.
+pub(super) fn set_shared(key: &str, value: &[u8]) -> Result<(), HostError> {
+    hostcalls::set_shared_data(key, Some(value), None).map_err(failed("set_shared_data"))
+}
+
+/// Shares `value` under `key` if nobody else has since `cas` was read; tells whether it did. A
+/// key that was never written has nothing to compare, and is written.
+pub(super) fn swap_shared(key: &str, value: &[u8], cas: Option<u32>) -> Result<bool, HostError> {
+    match hostcalls::set_shared_data(key, Some(value), cas) {
+        Ok(()) => Ok(true),
+        Err(Status::CasMismatch) => Ok(false),
+        Err(status) => Err(failed("set_shared_data")(status)),
+    }
+}

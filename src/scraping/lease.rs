@@ -1,0 +1,168 @@
+//! The lease: which VM scrapes.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// Ticks without a renewal after which a lease is free. Its holder renews at every tick, so
+/// another VM has it within three ticks of the holder's end.
+const TICKS_TO_EXPIRE: u32 = 2;
+
+/// The lease as the VMs share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    claim: Claim,
+    renewed_at: Timestamp,
+}
+
+/// What a VM says of itself when it asks for the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// A random number that tells one VM from another.
+    pub holder: u64,
+    /// A digest of its configuration.
+    pub configuration: u64,
+    /// When it was configured.
+    pub configured_at: Timestamp,
+}
+
+/// What a VM is to do about the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is this VM's: renew it.
+    Renew,
+    /// It is free: take it.
+    Take,
+    /// Another VM has it.
+    Leave,
+}
+
+impl Claim {
+    /// Judges the lease as it stands; `current` is `None` while nobody ever held it.
+    ///
+    /// While Envoy changes configurations, VMs of both tick side by side. Then the newer
+    /// configuration's take the lease from the older one's at once: the older endpoints are on
+    /// their way out.
+    #[must_use]
+    pub fn judge(&self, current: Option<Lease>, now: Timestamp, tick: Duration) -> Verdict {
+        let Some(Lease { claim, renewed_at }) = current else {
+            return Verdict::Take;
+        };
+        let superseded =
+            claim.configuration != self.configuration && claim.configured_at < self.configured_at;
+        if claim.holder == self.holder {
+            Verdict::Renew
+        } else if superseded || now.since(renewed_at) >= tick * TICKS_TO_EXPIRE {
+            Verdict::Take
+        } else {
+            Verdict::Leave
+        }
+    }
+
+    /// The lease as this VM writes it to take or renew it.
+    #[must_use]
+    pub const fn lease(self, now: Timestamp) -> Lease {
+        Lease {
+            claim: self,
+            renewed_at: now,
+        }
+    }
+}
+
+impl Lease {
+    /// Its shared form.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
+    /// Reads the shared form. Anything else counts as no lease, and is overwritten.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(40);
+
+    const fn claim(holder: u64, configuration: u64, configured_at: u64) -> Claim {
+        Claim {
+            holder,
+            configuration,
+            configured_at: Timestamp::from_millis(configured_at),
+        }
+    }
+
+    #[test]
+    fn the_lease_goes_to_whom_it_should() {
+        let at = Timestamp::from_millis;
+        let held = claim(1, 7, 100).lease(at(1_000));
+        for (case, claim, current, now, expected) in [
+            ("never held", claim(2, 7, 100), None, 1_000, Verdict::Take),
+            (
+                "my own",
+                claim(1, 7, 100),
+                Some(held),
+                1_010,
+                Verdict::Renew,
+            ),
+            (
+                "my own, late",
+                claim(1, 7, 100),
+                Some(held),
+                9_000,
+                Verdict::Renew,
+            ),
+            (
+                "another's",
+                claim(2, 7, 900),
+                Some(held),
+                1_079,
+                Verdict::Leave,
+            ),
+            (
+                "dead holder",
+                claim(2, 7, 900),
+                Some(held),
+                1_080,
+                Verdict::Take,
+            ),
+            (
+                "clock set back",
+                claim(2, 7, 100),
+                Some(held),
+                500,
+                Verdict::Leave,
+            ),
+            (
+                "older configuration",
+                claim(2, 8, 101),
+                Some(held),
+                1_001,
+                Verdict::Take,
+            ),
+            (
+                "newer configuration",
+                claim(2, 8, 99),
+                Some(held),
+                1_001,
+                Verdict::Leave,
+            ),
+        ] {
+            assert_eq!(claim.judge(current, at(now), TICK), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let lease = claim(u64::MAX, 7, 100).lease(Timestamp::from_millis(1));
+        assert_eq!(Lease::decode(&lease.encode()), Some(lease));
+        assert_eq!(Lease::decode(b""), None);
+    }
+}
