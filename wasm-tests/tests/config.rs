@@ -1,0 +1,260 @@
+//! Configurations that are taken, and the messages of those that are refused.
+
+use endpoint_picker::{config::Settings, config::schema::HandOver, scheduling::Scorer};
+use serde_json::{Value, json};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+/// The smallest configuration, with `change` merged into it.
+fn with(change: Value) -> Value {
+    let mut config = json!({
+        "endpoints": {"static": ["10.0.0.1:8000"]},
+        "metrics": {"cluster": "scrapes"},
+    });
+    merge(&mut config, change);
+    config
+}
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn parse(config: &Value) -> Result<Settings, String> {
+    Settings::from_json(config.to_string().as_bytes()).map_err(|error| error.to_string())
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn endpoints_and_the_metrics_cluster_are_enough() {
+    let settings = parse(&with(json!({}))).unwrap();
+    assert_eq!(settings.pool, "default");
+    assert_eq!(settings.endpoints.len(), 1);
+    assert_eq!(settings.metrics.path, "/metrics");
+    assert_eq!(settings.metrics.interval.as_millis(), 200);
+    assert_eq!(settings.metrics.timeout.as_millis(), 1_000);
+    assert_eq!(settings.metrics.stale_after.as_millis(), 2_000);
+    assert_eq!(settings.hand_over, HandOver::OriginalDstHeader);
+    let weights: Vec<_> = settings
+        .profile
+        .scorers
+        .iter()
+        .map(|weighted| (weighted.scorer, weighted.weight))
+        .collect();
+    assert_eq!(
+        weights,
+        [(Scorer::Queue, 2.0), (Scorer::KvCacheUtilization, 2.0)]
+    );
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn every_setting_is_taken() {
+    let settings = parse(&json!({
+        "pool": "llama-70b",
+        "endpoints": {"static": [
+            "10.0.0.1:8000",
+            {"address": "[fd00::1]:8000", "labels": {"gpu": "l4"}},
+        ]},
+        "metrics": {
+            "cluster": "scrapes",
+            "path": "/v1/metrics",
+            "interval": "1s",
+            "timeout": "1m 30s",
+            "staleAfter": "5s",
+            "engine": "vllm",
+            "mapping": {"waitingRequests": "waiting{kind=\"a\"}"},
+        },
+        "scheduling": {
+            "scorers": [{"type": "queue", "weight": 3}, {"type": "kv-cache-utilization"}],
+            "picker": "max-score",
+        },
+        "destination": {"handOver": "original-dst-filter-state"},
+    }))
+    .unwrap();
+    assert_eq!(settings.pool, "llama-70b");
+    let last = settings.endpoints.last();
+    assert_eq!(
+        last.map(|endpoint| endpoint.address.to_string()).as_deref(),
+        Some("[fd00::1]:8000")
+    );
+    assert_eq!(
+        last.and_then(|endpoint| endpoint.labels.get("gpu"))
+            .map(String::as_str),
+        Some("l4")
+    );
+    assert_eq!(settings.metrics.timeout.as_secs(), 90);
+    assert_eq!(settings.hand_over, HandOver::OriginalDstFilterState);
+    let weights: Vec<_> = settings.profile.scorers.iter().map(|w| w.weight).collect();
+    assert_eq!(weights, [3.0, 1.0]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_pool_may_be_empty() {
+    let settings = parse(&with(json!({"endpoints": {"static": []}}))).unwrap();
+    assert!(settings.endpoints.is_empty());
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn metrics_stay_fresh_for_ten_intervals_unless_said() {
+    let settings = parse(&with(json!({"metrics": {"interval": "15s"}}))).unwrap();
+    assert_eq!(settings.metrics.stale_after.as_secs(), 150);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn refusals_name_the_place_and_what_is_accepted() {
+    for (change, expected) in [
+        (
+            json!({"pol": "a"}),
+            "pol: unknown field `pol`, expected one of `pool`, `endpoints`, `metrics`, `scheduling`, `destination`",
+        ),
+        (
+            json!({"pool": ""}),
+            "pool: expected a name of 1 to 63 letters, digits, '.', '_' or '-', found \"\"",
+        ),
+        (json!({"pool": "a/b"}), "pool: expected a name"),
+        (
+            json!({"pool": 5}),
+            "pool: invalid type: integer `5`, expected a string",
+        ),
+        (
+            json!({"endpoints": {"static": "10.0.0.1:8000"}}),
+            "endpoints.static: invalid type: string \"10.0.0.1:8000\", expected a sequence",
+        ),
+        (
+            json!({"endpoints": {"static": [5]}}),
+            "endpoints.static[0]: invalid type: integer `5`, expected \"ip:port\" or {\"address\": \"ip:port\", \"labels\": {…}}",
+        ),
+        (
+            json!({"endpoints": {"static": ["a:1"]}}),
+            "endpoints.static[0]: expected an IP address and port such as 10.0.0.1:8000 or [fd00::1]:8000, found \"a:1\"",
+        ),
+        (
+            json!({"endpoints": {"static": ["10.0.0.1:0"]}}),
+            "endpoints.static[0]: expected an IP address and port",
+        ),
+        (
+            json!({"endpoints": {"static": ["10.0.0.1"]}}),
+            "endpoints.static[0]: expected an IP address and port",
+        ),
+        (
+            json!({"endpoints": {"static": ["10.0.0.1:8000", {"address": "x"}]}}),
+            "endpoints.static[1].address: expected an IP address and port",
+        ),
+        (
+            json!({"endpoints": {"static": ["10.0.0.1:8000", {"address": "10.0.0.1:8000"}]}}),
+            "endpoints.static[1].address: expected each address once, found \"10.0.0.1:8000\"",
+        ),
+        (
+            json!({"endpoints": {"static": [{"adress": "x"}]}}),
+            "endpoints.static[0].adress: unknown field `adress`, expected `address` or `labels`",
+        ),
+        (
+            json!({"endpoints": {"static": [{"address": "10.0.0.1:1", "labels": {"a": 1}}]}}),
+            "endpoints.static[0].labels.a: invalid type: integer `1`, expected a string",
+        ),
+        (
+            json!({"metrics": {"cluster": ""}}),
+            "metrics.cluster: expected the name of a cluster, found \"\"",
+        ),
+        (
+            json!({"metrics": {"path": "metrics"}}),
+            "metrics.path: expected a path that starts with '/', without blanks, found \"metrics\"",
+        ),
+        (
+            json!({"metrics": {"path": "/a b"}}),
+            "metrics.path: expected a path",
+        ),
+        (
+            json!({"metrics": {"interval": "fast"}}),
+            "metrics.interval: expected a duration such as \"200ms\" or \"1m 30s\", found \"fast\"",
+        ),
+        (
+            json!({"metrics": {"interval": 200}}),
+            "metrics.interval: invalid type: integer `200`, expected a string",
+        ),
+        (
+            json!({"metrics": {"interval": "19ms"}}),
+            "metrics.interval: expected 20ms to 1h, found 19ms",
+        ),
+        (
+            json!({"metrics": {"interval": "2h"}}),
+            "metrics.interval: expected 20ms to 1h",
+        ),
+        (
+            json!({"metrics": {"timeout": "0s"}}),
+            "metrics.timeout: expected 1ms to 1h, found 0ns",
+        ),
+        (
+            json!({"metrics": {"staleAfter": "200ms"}}),
+            "metrics.staleAfter: expected more than metrics.interval, found 200ms",
+        ),
+        (
+            json!({"metrics": {"engine": "vlm"}}),
+            "metrics.engine: unknown variant `vlm`, expected `vllm`",
+        ),
+        (
+            json!({"metrics": {"mapping": {"waiting": "a"}}}),
+            "metrics.mapping.waiting: unknown field `waiting`, expected one of `waitingRequests`, `runningRequests`, `kvCacheUsage`",
+        ),
+        (
+            json!({"metrics": {"mapping": {"kvCacheUsage": "a{b"}}}),
+            "metrics.mapping.kvCacheUsage: expected a selector such as family{label=\"value\"}, found \"a{b\"",
+        ),
+        (
+            json!({"scheduling": {"scorers": [{"type": "queue"}, {"type": "random"}]}}),
+            "scheduling.scorers[1].type: unknown variant `random`, expected `queue` or `kv-cache-utilization`",
+        ),
+        (
+            json!({"scheduling": {"scorers": [{"type": "queue", "weight": -1}]}}),
+            "scheduling.scorers[0].weight: expected a number of at least 0, found -1",
+        ),
+        (
+            json!({"scheduling": {"picker": "best"}}),
+            "scheduling.picker: unknown variant `best`, expected `max-score`",
+        ),
+        (
+            json!({"destination": {"handOver": "header"}}),
+            "destination.handOver: unknown variant `header`, expected `original-dst-header` or `original-dst-filter-state`",
+        ),
+    ] {
+        let config = with(change);
+        match parse(&config) {
+            Ok(_) => panic!("taken: {config}"),
+            Err(error) => assert!(error.starts_with(expected), "{config}: {error}"),
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_is_no_configuration_is_refused() {
+    for (text, expected) in [
+        (
+            "",
+            "expected a JSON object; Envoy hands over a google.protobuf.StringValue as its text",
+        ),
+        ("[]", "expected a JSON object"),
+        ("\n\x04\x08", "expected a JSON object"),
+        ("{", "?: EOF while parsing"),
+        ("{}", ".: missing field `endpoints`"),
+        (
+            r#"{"endpoints": {"static": []}, "metrics": {"cluster": "a"}} {}"#,
+            ".: trailing characters",
+        ),
+        (
+            r#"{"endpoints": {"static": []}, "metrics": {}}"#,
+            "metrics: missing field `cluster`",
+        ),
+    ] {
+        match Settings::from_json(text.as_bytes()) {
+            Ok(_) => panic!("taken: {text}"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.starts_with(expected), "{text}: {error}");
+            }
+        }
+    }
+}
