@@ -1,0 +1,86 @@
+//! Simulated model servers behind a real Envoy.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::{
+    client::{Connection, Protocol},
+    envoy::{Configuration, Envoy},
+    model_server::{Load, ModelServer},
+    poll,
+};
+
+/// How long the filter may take until it has scraped everyone: many intervals, whatever the
+/// interval.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Model servers, and an Envoy whose pool they are.
+#[derive(Debug)]
+pub struct Bed {
+    /// The Envoy.
+    pub envoy: Envoy,
+    /// The model servers, in the order of their loads.
+    pub servers: Vec<ModelServer>,
+}
+
+impl Bed {
+    /// Starts a model server for each of `loads`, and an Envoy with exactly these in its pool;
+    /// waits until the filter knows their loads.
+    ///
+    /// # Errors
+    ///
+    /// As [`ModelServer::start`] and [`Envoy::start`]; or when nobody scrapes the servers.
+    pub async fn start(configuration: Configuration, loads: &[Load]) -> Result<Self> {
+        let mut servers = Vec::new();
+        for load in loads {
+            let server = ModelServer::start().await?;
+            server.set_load(*load);
+            servers.push(server);
+        }
+        let pool: Vec<SocketAddr> = servers.iter().map(ModelServer::address).collect();
+        let envoy = Envoy::start(
+            configuration
+                .merge_plugin_configuration(&json!({ "endpoints": { "static": pool } }))?,
+        )
+        .await?;
+        let bed = Self { envoy, servers };
+        loads_known(&bed.servers).await?;
+        Ok(bed)
+    }
+
+    /// Opens a connection to the listener `inference`.
+    ///
+    /// # Errors
+    ///
+    /// When Envoy does not accept it.
+    pub async fn connect(&self, protocol: Protocol) -> Result<Connection> {
+        Connection::open(self.envoy.address(), protocol).await
+    }
+}
+
+/// Waits until the filter knows, in every worker, the loads that these servers have at the moment
+/// of the call: until each was scraped three times more. The first may have been under way when the
+/// load was set. The second brings it. By the third the second was read, since one scrape of a
+/// server is in flight at a time, and was passed on to the other workers, since that takes two
+/// ticks, of which an interval has five.
+///
+/// # Errors
+///
+/// When they are not scraped.
+pub async fn loads_known<'server>(
+    servers: impl IntoIterator<Item = &'server ModelServer>,
+) -> Result<()> {
+    let before: Vec<(&ModelServer, usize)> = servers
+        .into_iter()
+        .map(|server| (server, server.scrapes().len()))
+        .collect();
+    poll::until("every model server to be scraped", PATIENCE, async || {
+        Ok(before
+            .iter()
+            .all(|(server, scrapes)| server.scrapes().len() >= scrapes + 3)
+            .then_some(()))
+    })
+    .await
+}

@@ -1,0 +1,106 @@
+//! What stands in for the inference engine: the load it reports, and the tokens it makes.
+//!
+//! This is the seam for a model of a real engine (queue, batches, KV cache): [`Engine::load`] would
+//! report the state of that model, and [`Generation::tokens`] would yield each token when the model
+//! has made it.
+
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::watch;
+
+/// The load of a model server, as its metrics tell it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Requests that wait to be taken into a batch.
+    pub waiting: u32,
+    /// Requests in the running batch.
+    pub running: u32,
+    /// The used share of the KV cache, 0 to 1.
+    pub kv_cache_usage: f64,
+}
+
+/// The tokens of every answer.
+const ANSWER: [&str; 12] = [
+    "This",
+    " model",
+    " server",
+    " is",
+    " a",
+    " simulation,",
+    " so",
+    " every",
+    " answer",
+    " is",
+    " the",
+    " same.",
+];
+
+/// An engine that makes canned tokens at a set pace.
+#[derive(Debug, Default)]
+pub(super) struct Engine {
+    load: watch::Sender<Load>,
+    token_interval: watch::Sender<Duration>,
+}
+
+impl Engine {
+    pub(super) fn set_load(&self, load: Load) {
+        self.load.send_replace(load);
+    }
+
+    pub(super) fn set_token_interval(&self, interval: Duration) {
+        self.token_interval.send_replace(interval);
+    }
+
+    /// The load at this moment.
+    pub(super) fn load(&self) -> Load {
+        *self.load.borrow()
+    }
+
+    /// Begins an answer of at most `max_tokens`.
+    pub(super) fn generate(&self, max_tokens: Option<usize>) -> Generation {
+        let length = max_tokens.map_or(ANSWER.len(), |max| max.min(ANSWER.len()));
+        Generation {
+            length,
+            token_interval: *self.token_interval.borrow(),
+        }
+    }
+}
+
+/// An answer in the making.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Generation {
+    length: usize,
+    token_interval: Duration,
+}
+
+impl Generation {
+    /// How many tokens it will be.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Why it will end: `stop` when all is said, `length` when it is cut.
+    pub(super) fn finish_reason(&self) -> &'static str {
+        if self.length < ANSWER.len() {
+            "length"
+        } else {
+            "stop"
+        }
+    }
+
+    /// The tokens, each when it is made.
+    pub(super) fn tokens(self) -> impl Stream<Item = &'static str> + Send {
+        stream::iter(ANSWER.into_iter().take(self.length)).then(move |token| async move {
+            if !self.token_interval.is_zero() {
+                tokio::time::sleep(self.token_interval).await;
+            }
+            token
+        })
+    }
+}
+
+/// An estimate of how many tokens a text is: four bytes each, the rule of thumb for English.
+pub(super) fn estimate_tokens(text: &str) -> usize {
+    text.len().div_ceil(4)
+}

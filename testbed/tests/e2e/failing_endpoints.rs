@@ -1,0 +1,93 @@
+//! An endpoint that fails takes nothing from the others: their metrics stay fresh, and no request
+//! is lost.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use serde_json::json;
+use testbed::{
+    bed,
+    client::Protocol,
+    envoy::{Envoy, HandOver},
+    model_server::{MetricsFault, ModelServer},
+};
+use tokio::net::TcpSocket;
+
+use crate::support::{
+    INTERVAL, assert_filter_never_failed, chat, connections_to_every_worker, queue, scraping_every,
+    served_by,
+};
+
+/// An address at which connections are refused: its port is taken, and nobody listens.
+struct DeadEndpoint {
+    _holds_the_port: TcpSocket,
+    address: SocketAddr,
+}
+
+impl DeadEndpoint {
+    fn new() -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        Ok(Self {
+            address: socket.local_addr()?,
+            _holds_the_port: socket,
+        })
+    }
+}
+
+#[tokio::test]
+async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
+    for hand_over in HandOver::ALL {
+        let dead = DeadEndpoint::new()?;
+        let [first, second, hanging, garbage, refusing] = [
+            ModelServer::start().await?,
+            ModelServer::start().await?,
+            ModelServer::start().await?,
+            ModelServer::start().await?,
+            ModelServer::start().await?,
+        ];
+        hanging.set_metrics_fault(Some(MetricsFault::Hang));
+        garbage.set_metrics_fault(Some(MetricsFault::Garbage));
+        refusing.set_metrics_fault(Some(MetricsFault::Status(500)));
+        let failing = [&hanging, &garbage, &refusing].map(ModelServer::address);
+        let pool = [
+            dead.address,
+            failing[0],
+            first.address(),
+            failing[1],
+            second.address(),
+            failing[2],
+        ];
+        let endpoints = json!({ "endpoints": { "static": pool } });
+        let envoy = Envoy::start(
+            scraping_every(INTERVAL, hand_over)?.merge_plugin_configuration(&endpoints)?,
+        )
+        .await?;
+        bed::loads_known([&first, &second]).await?;
+        let mut connections = connections_to_every_worker(&envoy, Protocol::Http1).await?;
+
+        // Whatever their loads are: those who cannot tell theirs are never taken for idle.
+        for (best, other) in [(&first, &second), (&second, &first), (&first, &second)] {
+            best.set_load(queue(20));
+            other.set_load(queue(40));
+            bed::loads_known([&first, &second]).await?;
+            for connection in &mut connections {
+                assert_eq!(served_by(connection, chat()?).await?, best.address());
+            }
+        }
+        assert!(
+            !hanging.scrapes().is_empty()
+                && !garbage.scrapes().is_empty()
+                && !refusing.scrapes().is_empty()
+        );
+
+        // And who can tell again is believed again.
+        garbage.set_metrics_fault(None);
+        bed::loads_known([&garbage]).await?;
+        for connection in &mut connections {
+            assert_eq!(served_by(connection, chat()?).await?, garbage.address());
+        }
+        assert_filter_never_failed(&envoy).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Each model server is scraped once an interval, by one of the VMs, and goes on being scraped when
+//! the configuration changes.
+
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use testbed::{
+    bed::{self, Bed},
+    client::{Connection, Protocol},
+    envoy::HandOver,
+    model_server::ModelServer,
+    poll,
+};
+
+use crate::support::{
+    PATIENCE, addresses, assert_filter_never_failed, chat, connections_to_every_worker, queue,
+    scraping_every, served_by,
+};
+
+/// Long beside the delays of a busy machine.
+const INTERVAL: Duration = Duration::from_millis(300);
+
+/// The span over which scrapes are counted.
+const TEN_INTERVALS: Duration = Duration::from_millis(3000);
+
+#[tokio::test]
+async fn each_server_is_scraped_once_an_interval_by_all_workers_together() -> Result<()> {
+    let bed = Bed::start(
+        scraping_every(INTERVAL, HandOver::OriginalDstHeader)?,
+        &[queue(0); 3],
+    )
+    .await?;
+    // Both workers have work, so neither is left out because it sleeps.
+    let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
+    for connection in &mut connections {
+        served_by(connection, chat()?).await?;
+    }
+    assert_scraped_once_an_interval(&bed.servers).await;
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
+async fn scraping_goes_on_when_the_configuration_changes() -> Result<()> {
+    let configuration =
+        scraping_every(INTERVAL, HandOver::OriginalDstHeader)?.with_listeners_discovered();
+    let Bed {
+        mut envoy,
+        mut servers,
+    } = Bed::start(configuration, &[queue(3), queue(2), queue(1)]).await?;
+    for _ in 0..2 {
+        let mut opened_before = Connection::open(envoy.address(), Protocol::Http1).await?;
+        served_by(&mut opened_before, chat()?).await?;
+        let mut known = addresses(&servers);
+
+        // The first leaves the pool, and one without a queue joins it.
+        let removed = servers.remove(0);
+        servers.push(ModelServer::start().await?);
+        for (server, load) in servers.iter().zip([queue(3), queue(2), queue(0)]) {
+            server.set_load(load);
+        }
+        let endpoints = json!({ "endpoints": { "static": addresses(&servers) } });
+        envoy.update_plugin_configuration(&endpoints).await?;
+
+        bed::loads_known(&servers).await?;
+        poll::until(
+            "the removed server to be left alone",
+            PATIENCE,
+            async || {
+                let silence = removed
+                    .scrapes()
+                    .last()
+                    .map_or(Duration::MAX, Instant::elapsed);
+                Ok((silence > 5 * INTERVAL).then_some(()))
+            },
+        )
+        .await?;
+        let removed_scrapes = removed.scrapes().len();
+        assert_scraped_once_an_interval(&servers).await;
+        assert_eq!(removed.scrapes().len(), removed_scrapes);
+
+        known.extend(addresses(&servers));
+        let server = served_by(&mut opened_before, chat()?)
+            .await
+            .context("on a connection of before")?;
+        assert!(known.contains(&server));
+        let best = servers[2].address();
+        for mut connection in connections_to_every_worker(&envoy, Protocol::Http1).await? {
+            assert_eq!(served_by(&mut connection, chat()?).await?, best);
+        }
+    }
+    assert_filter_never_failed(&envoy).await
+}
+
+/// Counts the scrapes of each server between two readings of the clock.
+async fn assert_scraped_once_an_interval(servers: &[ModelServer]) {
+    let start = Instant::now();
+    tokio::time::sleep(TEN_INTERVALS).await;
+    for server in servers {
+        let counted = count(&server.scrapes(), start..start + TEN_INTERVALS);
+        assert!(
+            (9..=11).contains(&counted),
+            "{} was scraped {counted} times in ten intervals",
+            server.address()
+        );
+    }
+}
+
+fn count(scrapes: &[Instant], span: Range<Instant>) -> usize {
+    scrapes
+        .iter()
+        .filter(|scrape| span.contains(scrape))
+        .count()
+}

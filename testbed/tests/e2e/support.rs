@@ -1,0 +1,174 @@
+//! What the tests have in common: requests, loads, and what holds after every one of them.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use hyper::{Request, StatusCode};
+use serde_json::json;
+use testbed::{
+    bed::Bed,
+    client::{self, Body, Connection, Protocol, Reply},
+    envoy::{Configuration, Envoy, HandOver, WORKERS},
+    model_server::{Load, ModelServer},
+};
+
+/// The path of chat completions.
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+
+/// The scrape interval of tests that do not measure time: short, so that they begin soon.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long anything may take that is waited for: far longer than it takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The kernel spreads connections over the workers at random: that so many miss one is a chance of
+/// 2 in 2^64.
+const ENOUGH_CONNECTIONS: usize = 65;
+
+/// A queue of this length and an empty KV cache.
+pub(crate) fn queue(waiting: u32) -> Load {
+    Load {
+        waiting,
+        ..Load::default()
+    }
+}
+
+/// No queue and a KV cache of which this share is used.
+pub(crate) fn kv_cache(kv_cache_usage: f64) -> Load {
+    Load {
+        kv_cache_usage,
+        ..Load::default()
+    }
+}
+
+/// A shipped configuration that scrapes at this interval.
+pub(crate) fn scraping_every(interval: Duration, hand_over: HandOver) -> Result<Configuration> {
+    let interval = format!("{}ms", interval.as_millis());
+    Configuration::shipped(hand_over)?
+        .merge_plugin_configuration(&json!({ "metrics": { "interval": interval } }))
+}
+
+/// A bed with these loads, for tests that do not measure time.
+pub(crate) async fn bed(hand_over: HandOver, loads: &[Load]) -> Result<Bed> {
+    Bed::start(scraping_every(INTERVAL, hand_over)?, loads).await
+}
+
+/// The body of a short chat completion.
+pub(crate) fn chat_body() -> String {
+    chat_body_with("Hello")
+}
+
+/// The body of a chat completion of `size` bytes. The text counts, so that a piece that is lost,
+/// doubled or out of order shows.
+pub(crate) fn chat_body_of(size: usize) -> String {
+    let length = size - chat_body_with("").len();
+    let mut content = String::with_capacity(size);
+    let mut number = 0;
+    while content.len() < length {
+        content.push_str(&format!("{number} "));
+        number += 1;
+    }
+    content.truncate(length);
+    chat_body_with(&content)
+}
+
+fn chat_body_with(content: &str) -> String {
+    json!({ "model": "llama", "messages": [{ "role": "user", "content": content }] }).to_string()
+}
+
+/// A `POST` of JSON.
+pub(crate) fn post(path: &str, body: Body) -> Result<Request<Body>> {
+    Ok(Request::post(path)
+        .header("content-type", "application/json")
+        .body(body)?)
+}
+
+/// A short chat completion.
+pub(crate) fn chat() -> Result<Request<Body>> {
+    post(CHAT, client::whole(chat_body()))
+}
+
+/// A `GET`.
+pub(crate) fn get(path: &str) -> Result<Request<Body>> {
+    Ok(Request::get(path).body(client::empty())?)
+}
+
+/// Sends a request that must be answered with 200, and returns the model server that did so.
+pub(crate) async fn served_by(
+    connection: &mut Connection,
+    request: Request<Body>,
+) -> Result<SocketAddr> {
+    let reply = connection.send(request).await?;
+    ensure!(
+        reply.status == StatusCode::OK,
+        "answered {}: {}",
+        reply.status,
+        reply.text()
+    );
+    server_of(&reply)
+}
+
+/// The model server that answered.
+pub(crate) fn server_of(reply: &Reply) -> Result<SocketAddr> {
+    reply
+        .model_server()
+        .with_context(|| format!("Envoy answered {}: {}", reply.status, reply.text()))
+}
+
+/// Addresses of model servers.
+pub(crate) fn addresses(servers: &[ModelServer]) -> Vec<SocketAddr> {
+    servers.iter().map(ModelServer::address).collect()
+}
+
+/// Connections of which every worker has at least one.
+pub(crate) async fn connections_to_every_worker(
+    envoy: &Envoy,
+    protocol: Protocol,
+) -> Result<Vec<Connection>> {
+    let mut connections = Vec::new();
+    while connections.len() < ENOUGH_CONNECTIONS {
+        let mut connection = Connection::open(envoy.address(), protocol).await?;
+        // Answered, and so counted by the worker that accepted it.
+        served_by(&mut connection, get("/v1/models")?).await?;
+        connections.push(connection);
+        let listener = envoy.stats("listener.").await?;
+        let workers = listener
+            .iter()
+            .filter(|(name, active)| {
+                name.contains(".worker_") && name.ends_with(".downstream_cx_active") && **active > 0
+            })
+            .count();
+        if u64::try_from(workers)? == WORKERS {
+            return Ok(connections);
+        }
+    }
+    anyhow::bail!("{ENOUGH_CONNECTIONS} connections, and a worker without one")
+}
+
+/// Asserts that the filter has neither panicked nor been reloaded in any worker since Envoy
+/// started.
+pub(crate) async fn assert_filter_never_failed(envoy: &Envoy) -> Result<()> {
+    let stats = envoy.stats("wasm.").await?;
+    assert!(
+        stats.contains_key("wasm.endpoint_picker.vm_reload"),
+        "Envoy counts no reloads: {stats:?}"
+    );
+    let failures = |name: &str| {
+        ["vm_reload", "fail", "crash"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    let failed: Vec<_> = stats
+        .iter()
+        .filter(|(name, count)| failures(name) && **count > 0)
+        .collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    for sign in [
+        "panicked",
+        "RuntimeError",
+        "wasm log endpoint_picker: request not routed",
+    ] {
+        assert_eq!(envoy.log_lines_containing(sign), Vec::<String>::new());
+    }
+    Ok(())
+}
