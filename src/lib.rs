@@ -18,8 +18,9 @@
 //! | Where do endpoints come from? | [`discovery`] |
 //! | What is known of the endpoints, and how is it shared? | [`pool`] |
 //! | Who scrapes, and when? | [`scraping`] |
+//! | Which prompts begin alike? | [`prefix`]; the filter does not ask |
 //! | Which endpoint is best? | [`scheduling`] |
-//! | How does this meet Envoy? | `proxy`, compiled for `wasm32-wasip1` alone |
+//! | How does this meet Envoy? | `proxy`, compiled for `wasm32-wasip1` alone, by the feature `filter` |
 //!
 //! The core knows no proxy, no clock and no randomness: time is an argument ([`time`]), so is the
 //! random source. That is what lets its tests run natively, in a Wasm VM and from a seed.
@@ -29,7 +30,8 @@ pub mod discovery;
 pub mod exposition;
 pub mod model_server;
 pub mod pool;
-#[cfg(target_os = "wasi")]
+pub mod prefix;
+#[cfg(all(target_os = "wasi", feature = "filter"))]
 mod proxy;
 pub mod request;
 pub mod scheduling;
