@@ -1,31 +1,46 @@
-//! A simulated model server: the HTTP interface of vLLM without a model behind it.
+//! A simulated model server: the HTTP interface of a real one without a model behind it.
 //!
-//! **This is a simulation.** It runs no model, its answers are canned words, and its load is what
-//! the test says. What is real is what others see of a model server: the OpenAI API (chat
-//! completions and completions, streamed or not, with `usage`), the list of models, the health
-//! check, and `/metrics` in the shape of a real vLLM, from which only the load differs.
+//! **This is a simulation.** It runs no model, and its answers are canned words. What is real is what
+//! others see of a model server: the OpenAI API (chat completions and completions, streamed or not,
+//! with `usage`), the list of models, the health check, and `/metrics`. There are two kinds:
+//!
+//! - [`ModelServer::start`]: its load is what the test says, and it answers at once. For tests of a
+//!   decision.
+//! - [`ModelServer::simulate`]: an engine with a queue, a batch, a KV cache and LoRA slots, in which
+//!   every step takes as long as a GPU would need. Its load is what its requests make it. For
+//!   measuring. `docs/simulator.md` says how it is modelled.
 //!
 //! ```
 //! # async fn example() -> anyhow::Result<()> {
-//! use testbed::model_server::{Load, ModelServer};
+//! use testbed::model_server::{Load, ModelServer, SimulatorConfig, SpeedClass};
 //!
 //! let server = ModelServer::start().await?;
 //! server.set_load(Load { waiting: 3, running: 8, kv_cache_usage: 0.6 });
 //! println!("curl http://{}/metrics", server.address());
 //! assert!(server.requests().is_empty());
+//!
+//! // Ten simulated seconds pass in a real one.
+//! let config = SimulatorConfig { speed: SpeedClass::L4, time_scale: 10.0, ..Default::default() };
+//! let server = ModelServer::simulate(config).await?;
+//! println!("curl http://{}/metrics", server.address());
 //! # Ok(())
 //! # }
 //! ```
 
+mod canned;
+mod dialect;
 mod engine;
-mod exposition;
+mod faults;
 mod journal;
 mod openai;
 mod service;
+mod simulator;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -38,11 +53,17 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use engine::Engine;
+use canned::Engine;
+use faults::Share;
 use journal::Journal;
+use simulator::Simulator;
 
-pub use engine::Load;
+pub use canned::Load;
+pub use dialect::Dialect;
+pub use engine::{BLOCK_TOKENS, SpeedClass, Work};
+pub use faults::{Faults, MetricsFault};
 pub use journal::Received;
+pub use simulator::{SimulatorConfig, Snapshot};
 
 /// The response header in which every simulated model server names itself, as `ip:port`.
 pub const MODEL_SERVER_HEADER: &str = "x-model-server";
@@ -50,19 +71,11 @@ pub const MODEL_SERVER_HEADER: &str = "x-model-server";
 /// Header fields a request may have. hyper's own limit is 100, less than what Envoy lets through.
 const MAX_HEADERS: usize = 1000;
 
-/// How `/metrics` fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricsFault {
-    /// The request is taken and never answered.
-    Hang,
-    /// The answer is 200 with bytes that are no exposition.
-    Garbage,
-    /// The answer has this status and no exposition.
-    Status(u16),
-}
+/// How long a connection may take to end what is on it when its server restarts.
+const RESTART_GRACE: Duration = Duration::from_millis(100);
 
-/// A simulated model server on a free loopback port, which stops when it is dropped: it then
-/// listens no more, and its connections are closed.
+/// A simulated model server on a loopback port, which stops when it is dropped: it then listens no
+/// more, and its connections are closed.
 #[derive(Debug)]
 pub struct ModelServer {
     state: Arc<State>,
@@ -73,25 +86,90 @@ pub struct ModelServer {
 #[derive(Debug)]
 struct State {
     address: SocketAddr,
-    engine: Engine,
-    metrics_fault: watch::Sender<Option<MetricsFault>>,
+    backend: Backend,
+    faults: watch::Sender<Faults>,
+    failing: Mutex<Share>,
+    resetting: Mutex<Share>,
+    /// Counts the restarts.
+    restarts: watch::Sender<u64>,
     journal: Journal,
 }
 
+/// What makes the answers.
+#[derive(Debug)]
+enum Backend {
+    Canned(Engine),
+    Simulated(Arc<Simulator>),
+}
+
+impl State {
+    /// Whether the next request is to be answered 500.
+    fn fails(&self) -> bool {
+        pick(&self.failing, self.faults.borrow().errors)
+    }
+
+    /// Whether the next answer is to break off.
+    fn resets(&self) -> bool {
+        pick(&self.resetting, self.faults.borrow().resets)
+    }
+
+    fn restart(&self) {
+        if let Backend::Simulated(simulator) = &self.backend {
+            simulator.restart();
+        }
+        self.restarts.send_modify(|restarts| *restarts += 1);
+    }
+}
+
+fn pick(picks: &Mutex<Share>, share: f64) -> bool {
+    share > 0.0
+        && picks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .picks(share)
+}
+
 impl ModelServer {
-    /// Starts an idle server.
+    /// Starts an idle server on a free port, whose load is set by hand.
     ///
     /// # Errors
     ///
     /// When no loopback port can be had.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::serve(any, Backend::Canned(Engine::default())).await
+    }
+
+    /// Starts a server on a free port, whose load is what its requests make it.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration is not possible, or no loopback port can be had.
+    pub async fn simulate(config: SimulatorConfig) -> Result<Self> {
+        Self::simulate_at((Ipv4Addr::LOCALHOST, 0).into(), config).await
+    }
+
+    /// As [`ModelServer::simulate`], on a given address.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration is not possible, or the address cannot be had.
+    pub async fn simulate_at(address: SocketAddr, config: SimulatorConfig) -> Result<Self> {
+        let simulator = Arc::new(Simulator::new(config)?);
+        Self::serve(address, Backend::Simulated(simulator)).await
+    }
+
+    async fn serve(address: SocketAddr, backend: Backend) -> Result<Self> {
+        let listener = TcpListener::bind(address)
             .await
-            .context("cannot listen for a simulated model server")?;
+            .with_context(|| format!("a simulated model server cannot listen on {address}"))?;
         let state = Arc::new(State {
             address: listener.local_addr()?,
-            engine: Engine::default(),
-            metrics_fault: watch::Sender::new(None),
+            backend,
+            faults: watch::Sender::default(),
+            failing: Mutex::default(),
+            resetting: Mutex::default(),
+            restarts: watch::Sender::default(),
             journal: Journal::default(),
         });
         let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
@@ -107,22 +185,65 @@ impl ModelServer {
     /// The load that `/metrics` reports.
     #[must_use]
     pub fn load(&self) -> Load {
-        self.state.engine.load()
+        match &self.state.backend {
+            Backend::Canned(engine) => engine.load(),
+            Backend::Simulated(simulator) => simulator.load(),
+        }
     }
 
-    /// Sets the load that `/metrics` reports.
+    /// Sets the load that `/metrics` reports; of no effect on a server that simulates its own.
     pub fn set_load(&self, load: Load) {
-        self.state.engine.set_load(load);
+        if let Backend::Canned(engine) = &self.state.backend {
+            engine.set_load(load);
+        }
     }
 
-    /// Sets the time between two tokens of an answer; zero at the start.
+    /// Sets the time between two tokens of an answer, zero at the start; of no effect on a server
+    /// that simulates its own.
     pub fn set_token_interval(&self, interval: Duration) {
-        self.state.engine.set_token_interval(interval);
+        if let Backend::Canned(engine) = &self.state.backend {
+            engine.set_token_interval(interval);
+        }
+    }
+
+    /// The counters and gauges of a simulated engine; none when the load is set by hand.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        match &self.state.backend {
+            Backend::Canned(_) => None,
+            Backend::Simulated(simulator) => Some(simulator.snapshot()),
+        }
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.state.faults.borrow().clone()
+    }
+
+    /// Sets all that is wrong with it. A server whose load is set by hand heeds only
+    /// [`Faults::metrics`].
+    ///
+    /// # Errors
+    ///
+    /// When a value is out of its range; nothing changes then.
+    pub fn set_faults(&self, faults: Faults) -> Result<()> {
+        faults.check()?;
+        self.state.faults.send_replace(faults);
+        Ok(())
     }
 
     /// Lets `/metrics` fail, or work again.
     pub fn set_metrics_fault(&self, fault: Option<MetricsFault>) {
-        self.state.metrics_fault.send_replace(fault);
+        self.state
+            .faults
+            .send_modify(|faults| faults.metrics = fault);
+    }
+
+    /// Restarts it, in no time: requests, caches and counters are lost, and its connections are
+    /// closed. Its faults stay.
+    pub fn restart(&self) {
+        self.state.restart();
     }
 
     /// When each `GET /metrics` arrived, in that order, whatever it was answered.
@@ -131,7 +252,8 @@ impl ModelServer {
         self.state.journal.scrapes()
     }
 
-    /// Every request but the scrapes, in the order in which their bodies were complete.
+    /// Every request but the scrapes, in the order in which their bodies were complete. A server that
+    /// simulates its load keeps none, since there may be very many.
     #[must_use]
     pub fn requests(&self) -> Vec<Received> {
         self.state.journal.requests()
@@ -144,27 +266,40 @@ impl Drop for ModelServer {
     }
 }
 
-/// Accepts until it is aborted. The connections end with it, since they are owned by this future;
-/// `axum::serve` would leave them running.
+/// Accepts until it is aborted. The connections and the engine end with it, since they are owned by
+/// this future; `axum::serve` would leave them running.
 async fn serve(listener: TcpListener, state: Arc<State>) {
-    let service = TowerToHyperService::new(service::router(state));
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    if let Backend::Simulated(simulator) = &state.backend {
+        let (simulator, faults) = (Arc::clone(simulator), state.faults.subscribe());
+        tasks.spawn(async move { simulator.run(faults).await });
+    }
+    let service = TowerToHyperService::new(service::router(Arc::clone(&state)));
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 // A connection that is gone before it was accepted is its client's affair.
                 let Ok((stream, _)) = accepted else { continue };
-                let service = service.clone();
-                connections.spawn(async move {
+                // Otherwise a token waits until the one before it is acknowledged.
+                let _ = stream.set_nodelay(true);
+                let connection = http1::Builder::new()
+                    .max_headers(MAX_HEADERS)
+                    .serve_connection(TokioIo::new(stream), service.clone());
+                let mut restarts = state.restarts.subscribe();
+                tasks.spawn(async move {
+                    tokio::pin!(connection);
                     // How a connection ends is its client's affair too.
-                    let _ = http1::Builder::new()
-                        .max_headers(MAX_HEADERS)
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    tokio::select! {
+                        _ = connection.as_mut() => return,
+                        Ok(()) = restarts.changed() => {}
+                    }
+                    // Answers of the engine before break off by themselves.
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(RESTART_GRACE, connection).await;
                 });
             }
             // Forgets the connections that have ended.
-            Some(_) = connections.join_next() => {}
+            Some(_) = tasks.join_next() => {}
         }
     }
 }

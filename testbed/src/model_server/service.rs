@@ -11,14 +11,20 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use super::{MODEL_SERVER_HEADER, MetricsFault, State, exposition, journal::Received, openai};
+use super::{
+    Backend, Faults, MODEL_SERVER_HEADER, MetricsFault, State, dialect, journal::Received, openai,
+};
 
 /// No exposition by any reading: bytes that are not UTF-8, braces and quotes that never close,
 /// names without values.
-const GARBAGE: &[u8] = b"\xff\xfe\x00<html>{{{\"\nvllm:num_requests_waiting{engine=\"0\nvllm:kv_cache_usage_perc\n\x80 = =";
+const GARBAGE: &[u8] = b"\xff\xfe\x00<html>{{{\"\n\
+    vllm:num_requests_waiting{engine=\"0\n\
+    vllm:kv_cache_usage_perc\n\
+    \x80 = =";
 
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
@@ -27,6 +33,11 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .route("/v1/models", get(openai::models))
         .route("/health", get(StatusCode::OK))
         .route("/metrics", get(metrics))
+        .route(
+            "/simulator/faults",
+            get(faults).put(set_faults).delete(clear_faults),
+        )
+        .route("/simulator/restart", post(restart))
         .fallback(not_found)
         // Prompts with images in them are larger than axum's limit of 2 MB.
         .layer(DefaultBodyLimit::disable())
@@ -45,7 +56,7 @@ async fn record(FromState(state): FromState<Arc<State>>, request: Request, next:
     let body = collected.to_bytes();
     if head.method == Method::GET && head.uri.path() == "/metrics" {
         state.journal.record_scrape();
-    } else {
+    } else if matches!(state.backend, Backend::Canned(_)) {
         state.journal.record(Received {
             method: head.method.clone(),
             uri: head.uri.clone(),
@@ -62,20 +73,53 @@ async fn record(FromState(state): FromState<Arc<State>>, request: Request, next:
 }
 
 async fn metrics(FromState(state): FromState<Arc<State>>) -> Response {
-    let fault = *state.metrics_fault.borrow();
+    let fault = state.faults.borrow().metrics.clone();
+    let exposition = || match &state.backend {
+        Backend::Canned(engine) => dialect::with_load(engine.load()),
+        Backend::Simulated(simulator) => simulator.render(),
+    };
+    let head = [(CONTENT_TYPE, dialect::CONTENT_TYPE)];
     match fault {
-        None => {
-            let exposition = exposition::render(state.engine.load());
-            ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], exposition).into_response()
+        None => (head, exposition()).into_response(),
+        Some(MetricsFault::Missing(families)) => {
+            (head, dialect::without_families(&exposition(), &families)).into_response()
         }
         Some(MetricsFault::Hang) => future::pending().await,
-        Some(MetricsFault::Garbage) => {
-            ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], GARBAGE).into_response()
-        }
+        Some(MetricsFault::Garbage) => (head, GARBAGE).into_response(),
         Some(MetricsFault::Status(code)) => StatusCode::from_u16(code)
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             .into_response(),
     }
+}
+
+async fn faults(FromState(state): FromState<Arc<State>>) -> Json<Faults> {
+    Json(state.faults.borrow().clone())
+}
+
+async fn set_faults(FromState(state): FromState<Arc<State>>, body: Bytes) -> Response {
+    let faults = serde_json::from_slice(&body)
+        .map_err(anyhow::Error::from)
+        .and_then(|faults: Faults| faults.check().map(|()| faults));
+    match faults {
+        Ok(faults) => {
+            state.faults.send_replace(faults.clone());
+            Json(faults).into_response()
+        }
+        Err(error) => {
+            let error = json!({ "error": error.to_string() });
+            (StatusCode::BAD_REQUEST, Json(error)).into_response()
+        }
+    }
+}
+
+async fn clear_faults(FromState(state): FromState<Arc<State>>) -> Json<Faults> {
+    state.faults.send_replace(Faults::default());
+    faults(FromState(state)).await
+}
+
+async fn restart(FromState(state): FromState<Arc<State>>) -> StatusCode {
+    state.restart();
+    StatusCode::NO_CONTENT
 }
 
 /// What FastAPI, which vLLM is served by, answers where nothing is.

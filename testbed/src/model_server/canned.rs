@@ -1,8 +1,5 @@
-//! What stands in for the inference engine: the load it reports, and the tokens it makes.
-//!
-//! This is the seam for a model of a real engine (queue, batches, KV cache): [`Engine::load`] would
-//! report the state of that model, and [`Generation::tokens`] would yield each token when the model
-//! has made it.
+//! What stands in for an engine when the load is set by hand: the load it reports, and the canned
+//! tokens it makes.
 
 use std::time::Duration;
 

@@ -1,119 +1,25 @@
-//! The OpenAI API: chat completions, completions, and the list of models.
+//! Answers of a server whose load is set by hand: canned words, at a set pace.
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::convert::Infallible;
 
 use axum::{
     Json,
-    extract::State as FromState,
-    http::StatusCode,
     response::{
         IntoResponse, Response,
         sse::{Event, Sse},
     },
 };
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
 use super::{
-    State,
-    engine::{Generation, estimate_tokens},
+    super::canned::{Engine, Generation, estimate_tokens},
+    Kind, MODEL, Options, next_id, now,
 };
-
-/// The model it says to serve: the one that its exposition names. Requests for any model are
-/// answered.
-const MODEL: &str = "tiny";
-
-#[derive(Deserialize)]
-struct ChatRequest {
-    messages: Vec<Message>,
-    #[serde(flatten)]
-    options: Options,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: Value,
-}
-
-#[derive(Deserialize)]
-struct CompletionRequest {
-    prompt: Value,
-    #[serde(flatten)]
-    options: Options,
-}
-
-/// What both kinds of requests have in common.
-#[derive(Deserialize)]
-struct Options {
-    model: Option<String>,
-    #[serde(alias = "max_completion_tokens")]
-    max_tokens: Option<usize>,
-    #[serde(default)]
-    stream: bool,
-    #[serde(default)]
-    stream_options: StreamOptions,
-}
-
-#[derive(Default, Deserialize)]
-struct StreamOptions {
-    #[serde(default)]
-    include_usage: bool,
-}
-
-pub(super) async fn chat_completions(
-    FromState(state): FromState<Arc<State>>,
-    body: Bytes,
-) -> Result<Response, Malformed> {
-    let request: ChatRequest = parse(&body)?;
-    let contents = request.messages.iter().map(|message| &message.content);
-    let prompt_tokens = contents.map(prompt_tokens).sum();
-    Ok(answer(&state, Kind::Chat, request.options, prompt_tokens).await)
-}
-
-pub(super) async fn completions(
-    FromState(state): FromState<Arc<State>>,
-    body: Bytes,
-) -> Result<Response, Malformed> {
-    let request: CompletionRequest = parse(&body)?;
-    let prompt_tokens = prompt_tokens(&request.prompt);
-    Ok(answer(&state, Kind::Completion, request.options, prompt_tokens).await)
-}
-
-pub(super) async fn models() -> Json<Value> {
-    Json(
-        json!({ "object": "list", "data": [{ "id": MODEL, "object": "model", "created": now(), "owned_by": "vllm" }] }),
-    )
-}
-
-/// A body that is not what the API asks for; answered as vLLM does.
-pub(super) struct Malformed(serde_json::Error);
-
-impl IntoResponse for Malformed {
-    fn into_response(self) -> Response {
-        let message = self.0.to_string();
-        let error =
-            json!({ "message": message, "type": "BadRequestError", "param": null, "code": 400 });
-        (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
-    }
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Malformed> {
-    serde_json::from_slice(body).map_err(Malformed)
-}
 
 /// The length of a prompt or of a message's content: a text, or a list of texts, of content parts,
 /// or of token ids.
-fn prompt_tokens(content: &Value) -> usize {
+pub(super) fn prompt_tokens(content: &Value) -> usize {
     match content {
         Value::String(text) => estimate_tokens(text),
         Value::Array(items) => items.iter().map(prompt_tokens).sum(),
@@ -123,8 +29,13 @@ fn prompt_tokens(content: &Value) -> usize {
     }
 }
 
-async fn answer(state: &State, kind: Kind, options: Options, prompt_tokens: usize) -> Response {
-    let generation = state.engine.generate(options.max_tokens);
+pub(super) async fn answer(
+    engine: &Engine,
+    kind: Kind,
+    options: Options,
+    prompt_tokens: usize,
+) -> Response {
+    let generation = engine.generate(options.max_tokens);
     let usage = json!({
         "prompt_tokens": prompt_tokens,
         "completion_tokens": generation.length(),
@@ -158,12 +69,6 @@ fn streamed(envelope: Envelope, generation: Generation, usage: Option<Value>) ->
     });
     let events = chunks.chain(stream::iter(closing));
     Sse::new(events.map(|data| Ok::<_, Infallible>(Event::default().data(data)))).into_response()
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Chat,
-    Completion,
 }
 
 impl Kind {
@@ -203,17 +108,10 @@ struct Envelope {
 
 impl Envelope {
     fn new(kind: Kind, stream: bool, model: String) -> Self {
-        static ANSWERS: AtomicU64 = AtomicU64::new(0);
-        let number = ANSWERS.fetch_add(1, Ordering::Relaxed);
-        let (id, object) = match kind {
-            Kind::Chat if stream => (format!("chatcmpl-{number}"), "chat.completion.chunk"),
-            Kind::Chat => (format!("chatcmpl-{number}"), "chat.completion"),
-            Kind::Completion => (format!("cmpl-{number}"), "text_completion"),
-        };
         Self {
             kind,
-            id,
-            object,
+            id: next_id(kind),
+            object: kind.object(stream),
             created: now(),
             model,
         }
@@ -230,11 +128,4 @@ impl Envelope {
         answer.extend(usage.map(|usage| ("usage".to_owned(), usage)));
         Value::Object(answer)
     }
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
