@@ -48,6 +48,7 @@ impl Configured {
             holder: rng.u64(..),
             configuration: settings.digest,
             configured_at,
+            serves_requests: false,
         };
         let shared = SharedState::new(&settings.pool);
         shared.prepare()?;
@@ -69,6 +70,7 @@ impl Configured {
             return Ok(());
         };
         let worker = &mut *worker;
+        self.claim.serves_requests = worker.serves_requests;
         if self.scraper.is_none() {
             self.shared.refresh(&mut worker.pool)?;
         }

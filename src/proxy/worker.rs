@@ -19,6 +19,8 @@ pub(super) struct Worker {
     pub(super) scheduler: Scheduler,
     pub(super) rng: Rng,
     pub(super) hand_over: HandOver,
+    /// Whether a request has ever come to this VM: the main thread's gets none.
+    pub(super) serves_requests: bool,
     stale_after: Duration,
 }
 
@@ -30,6 +32,7 @@ impl Worker {
             scheduler: Scheduler::new(settings.profile.clone()),
             rng,
             hand_over: settings.hand_over,
+            serves_requests: false,
             stale_after: settings.metrics.stale_after,
         }
     }

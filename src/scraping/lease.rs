@@ -26,6 +26,8 @@ pub struct Claim {
     pub configuration: u64,
     /// When it was configured.
     pub configured_at: Timestamp,
+    /// Whether it serves requests: whether it is a worker's, as far as it can tell.
+    pub serves_requests: bool,
 }
 
 /// What a VM is to do about the lease.
@@ -45,16 +47,25 @@ impl Claim {
     /// While Envoy changes configurations, VMs of both tick side by side. Then the newer
     /// configuration's take the lease from the older one's at once: the older endpoints are on
     /// their way out.
+    ///
+    /// Among VMs of one configuration, one that serves no requests takes it from one that does.
+    /// No VM is told which thread it is on, but only workers get requests; so under traffic the
+    /// lease ends up with the main thread's, where scraping delays no request.
     #[must_use]
     pub fn judge(&self, current: Option<Lease>, now: Timestamp, tick: Duration) -> Verdict {
         let Some(Lease { claim, renewed_at }) = current else {
             return Verdict::Take;
         };
-        let superseded =
-            claim.configuration != self.configuration && claim.configured_at < self.configured_at;
+        let yields = if claim.configuration == self.configuration {
+            claim.serves_requests && !self.serves_requests
+        } else {
+            claim.configured_at < self.configured_at
+        };
+        // Either way, so that a clock set back does not make a dead holder's lease last.
+        let age = now.since(renewed_at).max(renewed_at.since(now));
         if claim.holder == self.holder {
             Verdict::Renew
-        } else if superseded || now.since(renewed_at) >= tick * TICKS_TO_EXPIRE {
+        } else if yields || age >= tick * TICKS_TO_EXPIRE {
             Verdict::Take
         } else {
             Verdict::Leave
@@ -96,6 +107,14 @@ mod tests {
             holder,
             configuration,
             configured_at: Timestamp::from_millis(configured_at),
+            serves_requests: false,
+        }
+    }
+
+    const fn serving(claim: Claim) -> Claim {
+        Claim {
+            serves_requests: true,
+            ..claim
         }
     }
 
@@ -103,6 +122,7 @@ mod tests {
     fn the_lease_goes_to_whom_it_should() {
         let at = Timestamp::from_millis;
         let held = claim(1, 7, 100).lease(at(1_000));
+        let held_by_worker = serving(claim(1, 7, 100)).lease(at(1_000));
         for (case, claim, current, now, expected) in [
             ("never held", claim(2, 7, 100), None, 1_000, Verdict::Take),
             (
@@ -134,10 +154,45 @@ mod tests {
                 Verdict::Take,
             ),
             (
+                "clock set back a little",
+                claim(2, 7, 100),
+                Some(held),
+                921,
+                Verdict::Leave,
+            ),
+            (
                 "clock set back",
                 claim(2, 7, 100),
                 Some(held),
                 500,
+                Verdict::Take,
+            ),
+            (
+                "a worker's, and I serve nothing",
+                claim(2, 7, 100),
+                Some(held_by_worker),
+                1_001,
+                Verdict::Take,
+            ),
+            (
+                "a worker's, as I am",
+                serving(claim(2, 7, 100)),
+                Some(held_by_worker),
+                1_001,
+                Verdict::Leave,
+            ),
+            (
+                "of one who serves nothing, and I do",
+                serving(claim(2, 7, 100)),
+                Some(held),
+                1_001,
+                Verdict::Leave,
+            ),
+            (
+                "a worker's of a newer configuration, and I serve nothing",
+                claim(2, 8, 99),
+                Some(held_by_worker),
+                1_001,
                 Verdict::Leave,
             ),
             (

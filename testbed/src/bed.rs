@@ -1,6 +1,6 @@
 //! Simulated model servers behind a real Envoy.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use serde_json::json;
@@ -80,6 +80,25 @@ pub async fn loads_known<'server>(
         Ok(before
             .iter()
             .all(|(server, scrapes)| server.scrapes().len() >= scrapes + 3)
+            .then_some(()))
+    })
+    .await
+}
+
+/// As [`loads_known`], for any model servers: goes by what Envoy counts.
+///
+/// # Errors
+///
+/// When they are not scraped, or the admin interface does not answer.
+pub async fn scraped(envoy: &Envoy, pool: &[SocketAddr]) -> Result<()> {
+    let before = envoy.scrapes().await?;
+    let count =
+        |scrapes: &BTreeMap<_, _>, address| scrapes.get(address).copied().unwrap_or_default();
+    poll::until("every model server to be scraped", PATIENCE, async || {
+        let scrapes = envoy.scrapes().await?;
+        Ok(pool
+            .iter()
+            .all(|address| count(&scrapes, address) >= count(&before, address) + 3)
             .then_some(()))
     })
     .await

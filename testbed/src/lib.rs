@@ -1,12 +1,16 @@
 //! What the filter is tried on: simulated model servers behind a real Envoy.
 //!
-//! - [`model_server`]: a model server that answers like vLLM and whose load is set by hand.
+//! - [`model_server`]: a model server whose load is set by hand, or that simulates an engine.
 //! - [`envoy`]: a real Envoy, started from one of the configurations in `envoy/` and always
 //!   stopped.
 //! - [`bed`]: the two together, the situation most tests and the demo start from.
 //! - [`client`]: one HTTP connection with everything a hostile or unusual client may send.
 //! - [`decision`]: what the filter says about its decisions in Envoy's log.
 //! - [`poll`]: waiting, never for longer than a limit.
+//! - [`process`]: a child process that never outlives its harness.
+//! - [`load`]: requests as their users would send them, and what the users see of the answers.
+//! - [`usage`]: what a process uses of the machine.
+//! - [`vllm`]: real vLLM servers on the CPU, in the place of the simulated ones.
 //!
 //! Everything listens on free ports of the loopback interface, so that any number of test beds run
 //! side by side.
@@ -15,5 +19,9 @@ pub mod bed;
 pub mod client;
 pub mod decision;
 pub mod envoy;
+pub mod load;
 pub mod model_server;
 pub mod poll;
+pub mod process;
+pub mod usage;
+pub mod vllm;

@@ -2,44 +2,57 @@
 //! scored best.
 
 mod report;
+mod simulated;
+mod stage;
 mod story;
+mod vllm;
 
-use std::{process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use testbed::{
-    bed::{self, Bed},
-    client::{Protocol, Reply},
+    client::{Connection, Protocol},
     decision::Decision,
-    envoy::{Configuration, Envoy, HandOver},
-    model_server::Load,
+    envoy::Envoy,
     poll,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::{
+    backend::Backend,
+    stop::{self, Stop},
+};
+use simulated::Simulated;
+use stage::Stage;
 use story::Step;
+use vllm::OnVllm;
 
-/// The exit code of a program that was stopped by Ctrl-C: 128 and the signal's number.
-const INTERRUPTED: u8 = 130;
-
-/// How long a decision may take from Envoy's hands into its log.
+/// How long a line may take from Envoy's hands into its log.
 const LOG_DELAY: Duration = Duration::from_secs(5);
 
 /// How often the log is read while the demo waits for requests: soon enough for the eye.
 const LOG_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Runs the demo until a signal stops it, or with `once` until its requests are answered.
-pub(crate) async fn run(once: bool) -> Result<ExitCode> {
+pub(crate) async fn run(once: bool, backend: Backend) -> Result<ExitCode> {
+    match backend {
+        Backend::Simulated => show::<Simulated>(once).await,
+        Backend::Vllm => show::<OnVllm>(once).await,
+    }
+}
+
+async fn show<S: Stage>(once: bool) -> Result<ExitCode> {
     let mut stop = Stop::new()?;
-    // Whichever way this returns, the bed is dropped, and everything stops with it.
-    let bed = tokio::select! {
-        told = tell() => told?,
-        () = stop.asked() => return Ok(ExitCode::from(INTERRUPTED)),
+    // Whichever way this returns, the stage is dropped, and everything stops with it.
+    let stage = tokio::select! {
+        told = tell::<S>() => told?,
+        () = stop.asked() => return Ok(ExitCode::from(stop::INTERRUPTED)),
     };
     if !once {
-        println!("{}", report::invitation(&bed.envoy));
+        // Counted before anybody is invited, so that no request falls between.
+        let shown = stage.envoy().decisions().len();
+        println!("{}", report::invitation(&stage));
         tokio::select! {
-            failed = follow(&bed.envoy) => failed?,
+            failed = follow(stage.envoy(), shown) => failed?,
             () = stop.asked() => println!("\nStopping."),
         }
     }
@@ -47,62 +60,50 @@ pub(crate) async fn run(once: bool) -> Result<ExitCode> {
 }
 
 /// Sends the requests of the story and reports on each.
-async fn tell() -> Result<Bed> {
-    let steps = story::steps();
-    let first = steps.first().context("the story has no steps")?;
-    println!("Starting three simulated model servers, and Envoy with the endpoint picker ...");
-    let bed = Bed::start(
-        Configuration::shipped(HandOver::OriginalDstHeader)?,
-        &first.loads,
-    )
-    .await?;
-    println!(
-        "Envoy listens on {}, and knows the load of every model server.",
-        bed.envoy.url("/")
-    );
+async fn tell<S: Stage>() -> Result<S> {
+    println!("{}", S::OPENING);
+    let mut stage = S::start().await?;
+    println!("Envoy listens on {}.", stage.envoy().url("/"));
 
-    let mut connection = bed.connect(Protocol::Http1).await?;
-    for (number, step) in (1..).zip(&steps) {
-        set_loads(&bed, &step.loads).await?;
-        let id = format!("demo-{number}");
+    let mut connection = Connection::open(stage.envoy().address(), Protocol::Http1).await?;
+    for (number, step) in (1..).zip(S::steps()) {
         println!("\n{number}. {}", step.title);
-        let reply = connection.send(step.request(&id)?).await?;
-        report_on(&bed, step, &id, &reply).await?;
+        stage.set(&step.work).await?;
+        ask(&stage, &mut connection, &step, &format!("demo-{number}")).await?;
     }
-    Ok(bed)
+    Ok(stage)
 }
 
-/// Sets the loads, and waits until the filter knows them.
-async fn set_loads(bed: &Bed, loads: &[Load]) -> Result<()> {
-    for (server, load) in bed.servers.iter().zip(loads) {
-        server.set_load(*load);
-    }
-    bed::loads_known(&bed.servers).await
-}
-
-/// Prints how a request was routed, and insists that it was routed as the scores said.
-async fn report_on(bed: &Bed, step: &Step, id: &str, reply: &Reply) -> Result<()> {
+/// Sends a request, prints how it was routed, and insists that it was routed as the scores said.
+async fn ask<S: Stage>(
+    stage: &S,
+    connection: &mut Connection,
+    step: &Step<S::Work>,
+    id: &str,
+) -> Result<()> {
+    let loads = stage.loads().await?;
+    let reply = connection.send(step.ask.request(id)?).await?;
     ensure!(
         reply.status.is_success(),
         "{id} was answered {}: {}",
         reply.status,
         reply.text()
     );
-    let arrived = reply
-        .model_server()
-        .with_context(|| format!("{id} reached no model server"))?;
-    if !step.is_inference() {
-        println!("{}", report::unscored(arrived));
+    let reached = stage.reached(id, &reply).await?;
+    if !step.ask.is_inference() {
+        println!("{}", report::unscored(reached));
         return Ok(());
     }
-    let decision = decision(&bed.envoy, id).await?;
-    println!(
-        "{}",
-        report::scored(&decision, &bed.servers, arrived, reply)
-    );
+    let decision = decision(stage.envoy(), id).await?;
+    println!("{}", report::scored(&decision, &loads, reached, &reply));
+    insist(&decision, reached).with_context(|| format!("{id} went to {reached}"))
+}
+
+/// Insists that the scores, the decision and what became of it are one.
+fn insist(decision: &Decision, reached: SocketAddr) -> Result<()> {
     ensure!(
-        arrived == decision.endpoint,
-        "{id} went to {arrived}, the decision was {}",
+        reached == decision.endpoint,
+        "the decision was {}",
         decision.endpoint
     );
     let best = decision
@@ -110,15 +111,12 @@ async fn report_on(bed: &Bed, step: &Step, id: &str, reply: &Reply) -> Result<()
         .iter()
         .map(|candidate| candidate.total)
         .fold(f64::NEG_INFINITY, f64::max);
-    let is_best = |endpoint| {
+    ensure!(
         decision
             .candidates
             .iter()
-            .any(|it| it.endpoint == endpoint && it.total >= best)
-    };
-    ensure!(
-        is_best(arrived),
-        "{id} went to {arrived}, which did not score best"
+            .any(|it| it.endpoint == reached && it.total >= best),
+        "it did not score best"
     );
     Ok(())
 }
@@ -134,36 +132,13 @@ async fn decision(envoy: &Envoy, id: &str) -> Result<Decision> {
     .await
 }
 
-/// Prints every further decision, for ever.
-async fn follow(envoy: &Envoy) -> Result<()> {
-    let mut seen = envoy.decisions().len();
+/// Prints every decision after the first `shown`, for ever.
+async fn follow(envoy: &Envoy, mut shown: usize) -> Result<()> {
     loop {
         tokio::time::sleep(LOG_INTERVAL).await;
-        for decision in envoy.decisions().into_iter().skip(seen) {
-            seen += 1;
+        for decision in envoy.decisions().into_iter().skip(shown) {
+            shown += 1;
             println!("\n{}", report::decided(&decision));
-        }
-    }
-}
-
-/// The signals that ask a program to stop.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

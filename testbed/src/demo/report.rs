@@ -1,32 +1,26 @@
 //! What the demo prints, for people.
 
-use std::{collections::BTreeSet, net::SocketAddr};
-
-use testbed::{
-    client::Reply,
-    decision::Decision,
-    envoy::Envoy,
-    model_server::{Load, ModelServer},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
 };
+
+use testbed::{client::Reply, decision::Decision, model_server::Load};
+
+use super::stage::Stage;
 
 /// A routed inference request: what the model servers reported, what they scored, and where the
 /// request arrived.
 pub(super) fn scored(
     decision: &Decision,
-    servers: &[ModelServer],
+    loads: &BTreeMap<SocketAddr, Load>,
     arrived: SocketAddr,
     reply: &Reply,
 ) -> String {
-    let load_of = |endpoint| {
-        servers
-            .iter()
-            .find(|server| server.address() == endpoint)
-            .map(ModelServer::load)
-    };
     format!(
         "   model {}\n\n{}\n   It arrived at {arrived}, which answered {}{}.",
         model(decision),
-        table(decision, load_of),
+        table(decision, loads),
         reply.status.as_u16(),
         if decision.stream {
             " as a stream of events"
@@ -47,18 +41,23 @@ pub(super) fn decided(decision: &Decision) -> String {
     format!(
         "Request {id}\n   model {}\n\n{}",
         model(decision),
-        table(decision, |_| None)
+        table(decision, &BTreeMap::new())
     )
 }
 
 /// What to try while the demo runs.
-pub(super) fn invitation(envoy: &Envoy) -> String {
+pub(super) fn invitation<S: Stage>(stage: &S) -> String {
     format!(
-        "\nEverything keeps running. Try it; the decision on each of your requests is shown here:\n\n  \
-         curl -i {} -H 'content-type: application/json' \\\n    \
-         -d '{{\"model\": \"llama-3.1-8b-instruct\", \"messages\": [{{\"role\": \"user\", \"content\": \"Hello\"}}]}}'\n\n\
-         The response header x-model-server says who answered. Ctrl-C stops everything.",
-        envoy.url("/v1/chat/completions"),
+        r#"
+Everything keeps running. Try it; the decision on each of your requests is shown here:
+
+  curl -i {} -H 'content-type: application/json' \
+    -d '{{"model": "{}", "messages": [{{"role": "user", "content": "Hi"}}]}}'
+
+{} Ctrl-C stops everything."#,
+        stage.envoy().url("/v1/chat/completions"),
+        S::MODEL,
+        S::WHERE,
     )
 }
 
@@ -67,21 +66,20 @@ fn model(decision: &Decision) -> &str {
 }
 
 /// One line for each candidate: its load if that is known, its scores, their weighted sum.
-fn table(decision: &Decision, load_of: impl Fn(SocketAddr) -> Option<Load>) -> String {
+fn table(decision: &Decision, loads: &BTreeMap<SocketAddr, Load>) -> String {
     let candidates = &decision.candidates;
     let scorers: BTreeSet<&str> = candidates
         .iter()
         .flat_map(|it| it.scores.keys())
         .map(String::as_str)
         .collect();
-    let loads: Vec<Option<Load>> = candidates.iter().map(|it| load_of(it.endpoint)).collect();
-    let show_loads = loads.iter().any(Option::is_some);
+    let show_loads = !loads.is_empty();
 
     let mut rows = vec![header(&scorers, show_loads)];
-    for (candidate, load) in candidates.iter().zip(loads) {
+    for candidate in candidates {
         let mut row = vec![candidate.endpoint.to_string()];
         if show_loads {
-            row.extend(load_cells(load));
+            row.extend(load_cells(loads.get(&candidate.endpoint)));
         }
         let score = |scorer: &&str| {
             candidate
@@ -114,7 +112,7 @@ fn header(scorers: &BTreeSet<&str>, show_loads: bool) -> Vec<String> {
     row
 }
 
-fn load_cells(load: Option<Load>) -> [String; 3] {
+fn load_cells(load: Option<&Load>) -> [String; 3] {
     load.map_or([const { String::new() }; 3], |load| {
         let used = format!("{:.0} %", load.kv_cache_usage * 100.0);
         [load.waiting.to_string(), load.running.to_string(), used]

@@ -48,6 +48,23 @@ impl Admin {
         Ok(stats.collect())
     }
 
+    /// One of the counters or gauges of each host in a cluster.
+    pub(super) async fn host_stats(
+        &self,
+        cluster: &str,
+        stat: &str,
+    ) -> Result<BTreeMap<SocketAddr, u64>> {
+        let text = self.get("/clusters").await?.text();
+        // cluster::address::stat::value
+        let stats = text.lines().filter_map(|line| {
+            let line = line.strip_prefix(cluster)?.strip_prefix("::")?;
+            let (line, value) = line.rsplit_once("::")?;
+            let address = line.strip_suffix(stat)?.strip_suffix("::")?;
+            Some((address.parse().ok()?, value.parse().ok()?))
+        });
+        Ok(stats.collect())
+    }
+
     /// Where a listener listens.
     pub(super) async fn listener(&self, name: &str) -> Result<SocketAddr> {
         let listeners: Value = self.get("/listeners?format=json").await?.json()?;

@@ -133,6 +133,12 @@ impl Configuration {
         &mut self.tree
     }
 
+    /// The whole tree.
+    #[must_use]
+    pub fn tree(&self) -> &Value {
+        &self.tree
+    }
+
     /// Writes it into `folder` as Envoy reads it, and returns the file to start from.
     pub(super) fn write(&self, folder: &Path) -> Result<PathBuf> {
         let mut bootstrap = self.tree.clone();
@@ -244,14 +250,14 @@ mod tests {
 
     #[test]
     fn a_patch_merges_objects_removes_nulls_and_replaces_the_rest() {
-        let mut target = json!({ "endpoints": { "static": [1, 2] }, "metrics": { "cluster": "m", "path": "/p" } });
+        let mut target = json!({ "list": [1, 2], "object": { "kept": 1, "removed": 2 } });
         merge(
             &mut target,
-            &json!({ "endpoints": { "static": [3] }, "metrics": { "path": null, "interval": "1s" } }),
+            &json!({ "list": [3], "object": { "removed": null, "added": 3 } }),
         );
         assert_eq!(
             target,
-            json!({ "endpoints": { "static": [3] }, "metrics": { "cluster": "m", "interval": "1s" } })
+            json!({ "list": [3], "object": { "kept": 1, "added": 3 } })
         );
     }
 

@@ -6,7 +6,6 @@
 
 mod admin;
 mod configuration;
-mod process;
 
 use std::{
     collections::BTreeMap,
@@ -21,21 +20,43 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{client::Reply, decision::Decision, poll};
+use crate::{
+    client::Reply,
+    decision::Decision,
+    poll,
+    process::{Process, read_log, tail},
+    usage::Usage,
+};
 use admin::Admin;
-use process::Process;
 
 pub use configuration::{Configuration, HandOver};
 
-/// The worker threads of an Envoy. Two is the least that shows what workers do not share.
+/// The worker threads of an Envoy, where nothing else is asked for. Two is the least that shows
+/// what workers do not share.
 pub const WORKERS: u64 = 2;
 
 /// How long an Envoy may take to start, or to take an update. On an idle machine it is a second;
 /// tests that run side by side on two cores compile the module side by side.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How much of the log is shown when something has failed.
-const LOG_TAIL_LINES: usize = 60;
+/// How an Envoy runs, apart from its configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Its worker threads.
+    pub workers: u64,
+    /// Whether every decision of the filter is logged, which is the level debug of the component
+    /// `wasm`. It takes time for every request, so what is measured runs without.
+    pub log_decisions: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: WORKERS,
+            log_decisions: true,
+        }
+    }
+}
 
 /// A running Envoy.
 #[derive(Debug)]
@@ -44,27 +65,46 @@ pub struct Envoy {
     process: Process,
     folder: TempDir,
     configuration: Configuration,
+    options: Options,
     admin: Admin,
     inference: SocketAddr,
 }
 
 impl Envoy {
-    /// Starts Envoy and waits until it is ready. The component `wasm` logs at level debug, so that
-    /// every decision is in the log.
+    /// Starts Envoy with two workers and every decision in its log, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`Envoy::start_with`].
+    pub async fn start(configuration: Configuration) -> Result<Self> {
+        Self::start_with(configuration, Options::default()).await
+    }
+
+    /// Starts Envoy and waits until it is ready.
     ///
     /// # Errors
     ///
     /// When there is no Envoy or no module to start, when it refuses the configuration, or when it
     /// is not ready in time. The error shows the end of Envoy's log.
-    pub async fn start(configuration: Configuration) -> Result<Self> {
+    pub async fn start_with(configuration: Configuration, options: Options) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("endpoint-picker-envoy-")
             .tempdir()?;
         let mut command = command(&configuration, folder.path())?;
         let admin_address = folder.path().join("admin-address");
         command.arg("--admin-address-path").arg(&admin_address);
-        command.args(["--concurrency", &WORKERS.to_string()]);
-        command.args(["--component-log-level", "wasm:debug,main:warning"]);
+        command.args(["--concurrency", &options.workers.to_string()]);
+        // Every ten seconds is the default; who waits for a line of the access log waits less.
+        command.args(["--file-flush-interval-msec", "100"]);
+        let wasm_level = if options.log_decisions {
+            "debug"
+        } else {
+            "info"
+        };
+        command.args([
+            "--component-log-level",
+            &format!("wasm:{wasm_level},main:warning"),
+        ]);
         let log = log_file(folder.path());
         let mut process = Process::start(&command, repository(), &log)?;
 
@@ -92,6 +132,7 @@ impl Envoy {
             process,
             folder,
             configuration,
+            options,
             admin,
             inference,
         })
@@ -148,6 +189,49 @@ impl Envoy {
         self.admin.stats(prefix).await
     }
 
+    /// The id of the process group in which Envoy and its guard are.
+    #[must_use]
+    pub fn process_group(&self) -> u32 {
+        self.process.group()
+    }
+
+    /// What Envoy uses of the machine, with the shell that guards it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Usage::of_group`].
+    pub fn usage(&self) -> Result<Usage> {
+        Usage::of_group(self.process.group())
+    }
+
+    /// The configuration as Envoy was started with it, as JSON.
+    #[must_use]
+    pub fn configuration(&self) -> &Value {
+        self.configuration.tree()
+    }
+
+    /// How often each model server of the pool was scraped with success.
+    ///
+    /// # Errors
+    ///
+    /// When the admin interface does not answer.
+    pub async fn scrapes(&self) -> Result<BTreeMap<SocketAddr, u64>> {
+        self.admin
+            .host_stats("model-servers-metrics", "rq_success")
+            .await
+    }
+
+    /// The model server that a request was sent to, as the access log says it: by the request's
+    /// `x-request-id`, when it has been answered.
+    #[must_use]
+    pub fn upstream_of(&self, request_id: &str) -> Option<SocketAddr> {
+        let id = format!(" id={request_id} ");
+        self.log()
+            .lines()
+            .filter(|line| line.contains(&id))
+            .find_map(|line| line.rsplit_once("-> ")?.1.trim().parse().ok())
+    }
+
     /// All that Envoy has logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -192,7 +276,10 @@ impl Envoy {
             if updates.rejected > before.rejected {
                 bail!("Envoy refused the update");
             }
-            Ok((updates.created_on_workers >= before.created_on_workers + WORKERS).then_some(()))
+            Ok(
+                (updates.created_on_workers >= before.created_on_workers + self.options.workers)
+                    .then_some(()),
+            )
         });
         taken.await.with_context(|| {
             format!(
@@ -216,8 +303,25 @@ impl Drop for Envoy {
     }
 }
 
+/// What Envoy says of its version.
+///
+/// # Errors
+///
+/// When there is no Envoy.
+pub fn version() -> Result<String> {
+    let output = Command::new(program()?)
+        .arg("--version")
+        .output()
+        .context("cannot run Envoy")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // Before the colon is where it lies on this machine.
+    let version = text.rsplit_once("version:").map_or(&*text, |(_, it)| it);
+    Ok(format!("Envoy {}", version.trim()))
+}
+
 /// The root of the repository: where Envoy is started, and `scripts/` and `dist/` are.
-pub(crate) fn repository() -> &'static Path {
+#[must_use]
+pub fn repository() -> &'static Path {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_folder.parent().unwrap_or(crate_folder)
 }
@@ -251,21 +355,4 @@ fn program() -> Result<PathBuf> {
 
 fn log_file(folder: &Path) -> PathBuf {
     folder.join("envoy.log")
-}
-
-/// Lossy, because Envoy logs what clients send.
-fn read_log(file: &Path) -> String {
-    fs::read(file)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
-}
-
-fn tail(file: &Path) -> String {
-    let log = read_log(file);
-    let lines: Vec<&str> = log.lines().collect();
-    lines
-        .iter()
-        .skip(lines.len().saturating_sub(LOG_TAIL_LINES))
-        .map(|line| format!("{line}\n"))
-        .collect()
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 use testbed::{
     client::{Connection, Protocol},
     poll,
@@ -98,16 +99,20 @@ async fn envoy_does_not_outlive_a_harness_that_is_killed() -> Result<()> {
 /// A demo that waits for requests.
 struct Running {
     child: Child,
+    /// Holds what a killed demo leaves behind, and is removed after it.
+    _folder: TempDir,
     lines: Lines<BufReader<ChildStdout>>,
     envoy: SocketAddr,
 }
 
 impl Running {
     async fn start() -> Result<Self> {
-        let mut child = demo().spawn()?;
+        let folder = tempfile::tempdir()?;
+        let mut child = demo().env("TMPDIR", folder.path()).spawn()?;
         let stdout = child.stdout.take().context("no output")?;
         let mut running = Self {
             child,
+            _folder: folder,
             lines: BufReader::new(stdout).lines(),
             envoy: ([127, 0, 0, 1], 0).into(),
         };

@@ -201,9 +201,16 @@ fn guarded(hand_over: HandOver, guards: Guards) -> Result<Configuration> {
                 .and_then(Value::as_array_mut)
                 .context("no clusters")?
             {
-                let protocol = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-                if let Some(Value::Object(protocol)) = cluster.pointer_mut(protocol) {
-                    protocol.remove("http_filters");
+                let options = cluster.pointer_mut("/typed_extension_protocol_options");
+                for protocol in options
+                    .and_then(Value::as_object_mut)
+                    .context("no options")?
+                    .values_mut()
+                {
+                    protocol
+                        .as_object_mut()
+                        .context("no object")?
+                        .remove("http_filters");
                 }
             }
             Ok(configuration)

@@ -9,12 +9,12 @@ use testbed::{
     bed,
     client::Protocol,
     envoy::{Envoy, HandOver},
-    model_server::{MetricsFault, ModelServer},
+    model_server::{Load, MetricsFault, ModelServer},
 };
 use tokio::net::TcpSocket;
 
 use crate::support::{
-    INTERVAL, assert_filter_never_failed, chat, connections_to_every_worker, queue, scraping_every,
+    INTERVAL, assert_filter_never_failed, chat, connections_to_every_worker, scraping_every,
     served_by,
 };
 
@@ -66,10 +66,16 @@ async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
         bed::loads_known([&first, &second]).await?;
         let mut connections = connections_to_every_worker(&envoy, Protocol::Http1).await?;
 
-        // Whatever their loads are: those who cannot tell theirs are never taken for idle.
+        // However loaded they are, even without any free KV cache: those who cannot tell their load
+        // are never taken for idle.
         for (best, other) in [(&first, &second), (&second, &first), (&first, &second)] {
-            best.set_load(queue(20));
-            other.set_load(queue(40));
+            for (server, waiting) in [(best, 20), (other, 40)] {
+                server.set_load(Load {
+                    waiting,
+                    running: 64,
+                    kv_cache_usage: 1.0,
+                });
+            }
             bed::loads_known([&first, &second]).await?;
             for connection in &mut connections {
                 assert_eq!(served_by(connection, chat()?).await?, best.address());

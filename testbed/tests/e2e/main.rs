@@ -6,7 +6,7 @@
 
 #![expect(
     clippy::indexing_slicing,
-    reason = "a test may fail by a panic; clippy.toml allows it inside test functions, this is for their helpers"
+    reason = "a test may fail by a panic; clippy.toml says so of test functions, not of helpers"
 )]
 
 mod support;
@@ -21,3 +21,4 @@ mod hostile_requests;
 mod istio;
 mod passing_through;
 mod scraping;
+mod vllm;

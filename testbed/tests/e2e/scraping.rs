@@ -95,6 +95,47 @@ async fn scraping_goes_on_when_the_configuration_changes() -> Result<()> {
     assert_filter_never_failed(&envoy).await
 }
 
+#[tokio::test]
+async fn under_traffic_the_main_thread_scrapes() -> Result<()> {
+    let bed = Bed::start(
+        scraping_every(INTERVAL, HandOver::OriginalDstHeader)?,
+        &[queue(0); 3],
+    )
+    .await?;
+    let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
+    for connection in &mut connections {
+        served_by(connection, chat()?).await?;
+    }
+    poll::until("the main thread to have taken over", PATIENCE, async || {
+        let log = bed.envoy.log();
+        let main_thread = log.lines().find_map(thread);
+        let scraper = log
+            .lines()
+            .filter(|line| line.contains("this VM scrapes"))
+            .filter_map(thread)
+            .next_back();
+        Ok((scraper.is_some() && scraper == main_thread).then_some(()))
+    })
+    .await?;
+    // And it stays there, whoever gets the requests.
+    let takeovers = bed.envoy.log_lines_containing("this VM scrapes").len();
+    for connection in &mut connections {
+        served_by(connection, chat()?).await?;
+    }
+    assert_scraped_once_an_interval(&bed.servers).await;
+    assert_eq!(
+        bed.envoy.log_lines_containing("this VM scrapes").len(),
+        takeovers
+    );
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+/// The thread that wrote a line of Envoy's log: `[time][thread][level]…`. The first line is the
+/// main thread's.
+fn thread(line: &str) -> Option<u32> {
+    line.split(['[', ']']).nth(3)?.parse().ok()
+}
+
 /// Counts the scrapes of each server between two readings of the clock.
 async fn assert_scraped_once_an_interval(servers: &[ModelServer]) {
     let start = Instant::now();
