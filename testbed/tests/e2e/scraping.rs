@@ -29,16 +29,8 @@ const TEN_INTERVALS: Duration = Duration::from_millis(3000);
 
 #[tokio::test]
 async fn each_server_is_scraped_once_an_interval_by_all_workers_together() -> Result<()> {
-    let bed = Bed::start(
-        scraping_every(INTERVAL, HandOver::OriginalDstHeader)?,
-        &[queue(0); 3],
-    )
-    .await?;
     // Both workers have work, so neither is left out because it sleeps.
-    let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
-    for connection in &mut connections {
-        served_by(connection, chat()?).await?;
-    }
+    let (bed, _connections) = busy_bed().await?;
     assert_scraped_once_an_interval(&bed.servers).await;
     assert_filter_never_failed(&bed.envoy).await
 }
@@ -97,15 +89,7 @@ async fn scraping_goes_on_when_the_configuration_changes() -> Result<()> {
 
 #[tokio::test]
 async fn under_traffic_the_main_thread_scrapes() -> Result<()> {
-    let bed = Bed::start(
-        scraping_every(INTERVAL, HandOver::OriginalDstHeader)?,
-        &[queue(0); 3],
-    )
-    .await?;
-    let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
-    for connection in &mut connections {
-        served_by(connection, chat()?).await?;
-    }
+    let (bed, mut connections) = busy_bed().await?;
     poll::until("the main thread to have taken over", PATIENCE, async || {
         let log = bed.envoy.log();
         let main_thread = log.lines().find_map(thread);
@@ -128,6 +112,20 @@ async fn under_traffic_the_main_thread_scrapes() -> Result<()> {
         takeovers
     );
     assert_filter_never_failed(&bed.envoy).await
+}
+
+/// A bed of which every worker has had a request, with connections to all of them.
+async fn busy_bed() -> Result<(Bed, Vec<Connection>)> {
+    let bed = Bed::start(
+        scraping_every(INTERVAL, HandOver::OriginalDstHeader)?,
+        &[queue(0); 3],
+    )
+    .await?;
+    let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
+    for connection in &mut connections {
+        served_by(connection, chat()?).await?;
+    }
+    Ok((bed, connections))
 }
 
 /// The thread that wrote a line of Envoy's log: `[time][thread][level]…`. The first line is the
