@@ -120,97 +120,43 @@ mod tests {
 
     #[test]
     fn the_lease_goes_to_whom_it_should() {
+        use Verdict::{Leave, Renew, Take};
+
         let at = Timestamp::from_millis;
-        let held = claim(1, 7, 100).lease(at(1_000));
-        let held_by_worker = serving(claim(1, 7, 100)).lease(at(1_000));
-        for (case, claim, current, now, expected) in [
-            ("never held", claim(2, 7, 100), None, 1_000, Verdict::Take),
+        let held = Some(claim(1, 7, 100).lease(at(1_000)));
+        let by_worker = Some(serving(claim(1, 7, 100)).lease(at(1_000)));
+        let holder = claim(1, 7, 100);
+        let other = claim(2, 7, 900);
+        let newer = claim(2, 8, 101);
+        let older = claim(2, 8, 99);
+        for (case, claimant, lease, now, expected) in [
+            ("never held", other, None, 1_000, Take),
+            ("my own", holder, held, 1_010, Renew),
+            ("my own, late", holder, held, 9_000, Renew),
+            ("another's", other, held, 1_079, Leave),
+            ("a dead holder's", other, held, 1_080, Take),
+            ("the clock set back a little", other, held, 921, Leave),
+            ("the clock set back", other, held, 500, Take),
+            ("an older configuration's", newer, held, 1_001, Take),
+            ("a newer configuration's", older, held, 1_001, Leave),
+            ("a worker's", other, by_worker, 1_001, Take),
             (
-                "my own",
-                claim(1, 7, 100),
-                Some(held),
-                1_010,
-                Verdict::Renew,
-            ),
-            (
-                "my own, late",
-                claim(1, 7, 100),
-                Some(held),
-                9_000,
-                Verdict::Renew,
-            ),
-            (
-                "another's",
-                claim(2, 7, 900),
-                Some(held),
-                1_079,
-                Verdict::Leave,
-            ),
-            (
-                "dead holder",
-                claim(2, 7, 900),
-                Some(held),
-                1_080,
-                Verdict::Take,
-            ),
-            (
-                "clock set back a little",
-                claim(2, 7, 100),
-                Some(held),
-                921,
-                Verdict::Leave,
-            ),
-            (
-                "clock set back",
-                claim(2, 7, 100),
-                Some(held),
-                500,
-                Verdict::Take,
-            ),
-            (
-                "a worker's, and I serve nothing",
-                claim(2, 7, 100),
-                Some(held_by_worker),
+                "a worker's, to another",
+                serving(other),
+                by_worker,
                 1_001,
-                Verdict::Take,
+                Leave,
             ),
             (
-                "a worker's, as I am",
-                serving(claim(2, 7, 100)),
-                Some(held_by_worker),
+                "no worker's, to a worker",
+                serving(other),
+                held,
                 1_001,
-                Verdict::Leave,
+                Leave,
             ),
-            (
-                "of one who serves nothing, and I do",
-                serving(claim(2, 7, 100)),
-                Some(held),
-                1_001,
-                Verdict::Leave,
-            ),
-            (
-                "a worker's of a newer configuration, and I serve nothing",
-                claim(2, 8, 99),
-                Some(held_by_worker),
-                1_001,
-                Verdict::Leave,
-            ),
-            (
-                "older configuration",
-                claim(2, 8, 101),
-                Some(held),
-                1_001,
-                Verdict::Take,
-            ),
-            (
-                "newer configuration",
-                claim(2, 8, 99),
-                Some(held),
-                1_001,
-                Verdict::Leave,
-            ),
+            ("a newer worker's", older, by_worker, 1_001, Leave),
         ] {
-            assert_eq!(claim.judge(current, at(now), TICK), expected, "{case}");
+            assert_eq!(claimant.judge(lease, at(now), TICK), expected, "{case}");
         }
     }
 
