@@ -102,7 +102,7 @@ impl Stream {
             inference_api(&headers)?
         };
         let Some(api) = api else {
-            self.route_anywhere(&headers)?;
+            self.route_anywhere(Some(&headers))?;
             return Ok(State::Routed);
         };
         let request_id = if log::log_enabled!(log::Level::Debug) {
@@ -125,7 +125,7 @@ impl Stream {
     }
 
     /// Sends a request that is no inference to any healthy endpoint.
-    fn route_anywhere(&self, headers: &RequestHeaders) -> Result<(), Refusal> {
+    fn route_anywhere(&self, headers: Option<&RequestHeaders>) -> Result<(), Refusal> {
         let now = host::now()?;
         self.with_worker(|worker| {
             let freshness = worker.freshness(now);
@@ -133,7 +133,7 @@ impl Stream {
                 .scheduler
                 .any_healthy(&worker.pool, freshness, &mut worker.rng)
                 .ok_or_else(|| no_endpoint(&worker.pool_name))?;
-            destination::hand_over(worker.hand_over, Some(headers), endpoint.host_port())?;
+            destination::hand_over(worker.hand_over, headers, endpoint.host_port())?;
             Ok(())
         })
     }
@@ -141,10 +141,7 @@ impl Stream {
     /// Reads the body of a held request and routes it.
     fn decide(&self, held: &Held) -> Result<(), Refusal> {
         if held.buffered == 0 {
-            return match &held.headers {
-                Some(headers) => self.route_anywhere(headers),
-                None => self.route(held, &InferenceRequest::default()),
-            };
+            return self.route_anywhere(held.headers.as_ref());
         }
         let body = host::request_body(held.buffered)?;
         self.route(held, &InferenceRequest::parse(held.api, &body)?)
