@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 /// A moment, in milliseconds since the Unix epoch.
 ///
@@ -35,4 +35,20 @@ impl Timestamp {
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Reads a duration as people write them, `"200ms"` or `"1m 30s"`; for serde's `deserialize_with`
+/// on a field that may be left out.
+///
+/// # Errors
+/// When it is no text, or a text that is no duration.
+pub fn optional_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map(Some).map_err(|_| {
+        D::Error::custom(format_args!(
+            "expected a duration such as \"200ms\" or \"1m 30s\", found {text:?}"
+        ))
+    })
 }

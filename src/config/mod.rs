@@ -1,7 +1,8 @@
 //! The plugin configuration: JSON into [`Settings`], as a whole or not at all.
 //!
 //! [`schema`] mirrors the file and is parsed by serde, which refuses unknown fields;
-//! [`Settings`] is what it means, checked once. Every [`ConfigError`] names the JSON path of what
+//! [`Settings`] is what it means, checked once. What of it is the Endpoint Picker's ([`epp`]) is put
+//! into the own fields first. Every [`ConfigError`] names the JSON path of what
 //! is wrong and what would be accepted.
 //!
 //! ```
@@ -11,7 +12,7 @@
 //!     br#"{"endpoints": {"static": ["10.0.0.1:8000"]}, "metrics": {"cluster": "scrapes"}}"#,
 //! )
 //! .unwrap();
-//! assert_eq!(settings.metrics.interval.as_millis(), 200);
+//! assert_eq!(settings.metrics.scrape.interval.as_millis(), 200);
 //!
 //! let error = Settings::from_json(
 //!     br#"{"endpoints": {"static": ["model-server:8000"]}, "metrics": {"cluster": "scrapes"}}"#,
@@ -20,7 +21,10 @@
 //! assert!(error.to_string().starts_with("endpoints.static[0]: "), "{error}");
 //! ```
 
+pub mod epp;
+mod metrics;
 pub mod schema;
 mod settings;
 
-pub use settings::{ConfigError, MetricsSettings, Settings};
+pub use metrics::{EngineOf, MetricsSettings};
+pub use settings::{ConfigError, Settings};

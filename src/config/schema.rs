@@ -8,9 +8,12 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
+use super::epp;
 use crate::{
-    model_server::Engine,
+    model_server::EngineSpec,
     scheduling::{Picker, Scorer},
+    scraping::{ScrapeSpec, Secret},
+    time::optional_duration,
 };
 
 /// The whole configuration.
@@ -44,57 +47,97 @@ pub struct Endpoints {
     pub r#static: Vec<StaticEndpoint>,
 }
 
-/// An entry of the fixed list: `"ip:port"`, or an object with labels.
+/// An entry of the fixed list: `"ip:port"`, or an object that says more.
 #[derive(Debug)]
 pub struct StaticEndpoint {
     /// `ip:port`, an IPv6 address in brackets.
     pub address: String,
     /// What is to be known of it.
     pub labels: BTreeMap<String, String>,
+    /// The engine it runs.
+    pub engine: Option<String>,
+    /// How it is scraped, where that differs from others of its engine.
+    pub scrape: ScrapeSpec,
     /// Whether it was written as an object, for the paths in messages.
     pub is_object: bool,
 }
 
-/// How metrics are read.
+/// How metrics are read: scraping for all endpoints, engines, and the Endpoint Picker's own fields
+/// for both.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metrics {
     /// The Envoy cluster that scrapes go through.
     pub cluster: String,
     /// The path of the exposition.
-    #[serde(default = "default_path")]
-    pub path: String,
-    /// Time between two scrapes of one endpoint.
-    #[serde(default, deserialize_with = "duration")]
+    pub path: Option<String>,
+    /// The port of the exposition, where it is not the one that serves.
+    pub port: Option<u16>,
+    /// Time between two scrapes of an endpoint with traffic.
+    #[serde(default, deserialize_with = "optional_duration")]
     pub interval: Option<Duration>,
+    /// Time between two scrapes of an endpoint without traffic.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub idle_interval: Option<Duration>,
     /// Time after which a scrape has failed.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "optional_duration")]
     pub timeout: Option<Duration>,
+    /// The longest time between two scrapes of an endpoint that fails.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub max_back_off: Option<Duration>,
+    /// The token of an `authorization: Bearer …` header.
+    pub bearer_token: Option<Secret>,
+    /// Further request headers.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
     /// Age past which a metric says nothing any more.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "optional_duration")]
     pub stale_after: Option<Duration>,
-    /// Whose metric names to expect.
+    /// The engine of endpoints of which nothing says another.
+    pub engine: Option<String>,
+    /// Labels of which the first that an endpoint carries names its engine.
+    pub engine_labels: Option<Vec<String>>,
+    /// Engines besides the presets, and changes to those.
     #[serde(default)]
-    pub engine: Engine,
-    /// Selectors that replace the engine's own.
-    #[serde(default)]
-    pub mapping: SelectorOverrides,
-}
-
-fn default_path() -> String {
-    "/metrics".to_owned()
-}
-
-/// Selectors by signal, each a text `family{label="value"}`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SelectorOverrides {
-    /// Requests accepted and not started.
-    pub waiting_requests: Option<String>,
-    /// Requests in the engine's batch.
-    pub running_requests: Option<String>,
-    /// Share of the KV cache in use, 0 to 1.
-    pub kv_cache_usage: Option<String>,
+    pub engines: BTreeMap<String, EngineSpec>,
+    /// The Endpoint Picker's engines.
+    pub engine_configs: Option<Vec<epp::EngineConfig>>,
+    /// The Endpoint Picker's name for `engine`.
+    pub default_engine: Option<String>,
+    /// The Endpoint Picker's form of `engine_labels`.
+    pub engine_label_key: Option<String>,
+    /// The three above as they stand in an `EndpointPickerConfig`.
+    pub parameters: Option<epp::Parameters>,
+    /// A flag of the Endpoint Picker: requests accepted and not started.
+    #[serde(alias = "total-queued-requests-metric")]
+    pub total_queued_requests_metric: Option<epp::Spec>,
+    /// A flag of the Endpoint Picker: requests in the engine's batch.
+    #[serde(alias = "total-running-requests-metric")]
+    pub total_running_requests_metric: Option<epp::Spec>,
+    /// A flag of the Endpoint Picker: share of the KV cache in use.
+    #[serde(alias = "kv-cache-usage-percentage-metric")]
+    pub kv_cache_usage_percentage_metric: Option<epp::Spec>,
+    /// A flag of the Endpoint Picker: blocks of the KV cache in use.
+    #[serde(alias = "used-kv-cache-blocks-metric")]
+    pub used_kv_cache_blocks_metric: Option<epp::Spec>,
+    /// A flag of the Endpoint Picker: blocks that the KV cache has.
+    #[serde(alias = "max-kv-cache-blocks-metric")]
+    pub max_kv_cache_blocks_metric: Option<epp::Spec>,
+    /// A flag of the Endpoint Picker: LoRA adapters, as labels.
+    #[serde(alias = "lora-info-metric")]
+    pub lora_info_metric: Option<epp::Spec>,
+    /// A flag of the Endpoint Picker: the KV cache's size, as labels.
+    #[serde(alias = "cache-info-metric")]
+    pub cache_info_metric: Option<epp::Spec>,
+    /// A flag of the Endpoint Picker: `port`, 0 for the one that serves.
+    #[serde(alias = "model-server-metrics-port")]
+    pub model_server_metrics_port: Option<u16>,
+    /// A flag of the Endpoint Picker: `path`.
+    #[serde(alias = "model-server-metrics-path")]
+    pub model_server_metrics_path: Option<String>,
+    /// A flag of the Endpoint Picker, which the cluster decides here.
+    #[serde(alias = "model-server-metrics-scheme")]
+    pub model_server_metrics_scheme: Option<epp::HttpScheme>,
 }
 
 /// How one is chosen.
@@ -155,19 +198,24 @@ impl<'de> Deserialize<'de> for StaticEndpoint {
             address: String,
             #[serde(default)]
             labels: BTreeMap<String, String>,
+            engine: Option<String>,
+            #[serde(default)]
+            scrape: ScrapeSpec,
         }
 
         impl<'de> Visitor<'de> for EntryVisitor {
             type Value = StaticEndpoint;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"ip:port\" or {\"address\": \"ip:port\", \"labels\": {…}}")
+                f.write_str("\"ip:port\" or {\"address\": \"ip:port\", …}")
             }
 
             fn visit_str<E: Error>(self, address: &str) -> Result<Self::Value, E> {
                 Ok(StaticEndpoint {
                     address: address.to_owned(),
                     labels: BTreeMap::new(),
+                    engine: None,
+                    scrape: ScrapeSpec::default(),
                     is_object: false,
                 })
             }
@@ -177,6 +225,8 @@ impl<'de> Deserialize<'de> for StaticEndpoint {
                 Ok(StaticEndpoint {
                     address: object.address,
                     labels: object.labels,
+                    engine: object.engine,
+                    scrape: object.scrape,
                     is_object: true,
                 })
             }
@@ -184,13 +234,4 @@ impl<'de> Deserialize<'de> for StaticEndpoint {
 
         deserializer.deserialize_any(EntryVisitor)
     }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map(Some).map_err(|_| {
-        D::Error::custom(format_args!(
-            "expected a duration such as \"200ms\" or \"1m 30s\", found {text:?}"
-        ))
-    })
 }

@@ -1,30 +1,22 @@
 //! The configuration checked, with its defaults in place.
 
-use core::{ops::RangeInclusive, time::Duration};
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     net::SocketAddr,
 };
 
-use super::schema::{self, Config, HandOver};
+use super::{
+    MetricsSettings,
+    schema::{self, Config, HandOver},
+};
 use crate::{
     discovery::DiscoveredEndpoint,
-    exposition::Selector,
-    model_server::SignalSelectors,
-    pool::Signal,
+    model_server::EngineError,
     scheduling::{Profile, WeightedScorer},
 };
 
-/// The Endpoint Picker's users complain of what its 50 ms cost their model servers; 200 ms is a
-/// quarter of that and still shorter than most prefills.
-const DEFAULT_INTERVAL: Duration = Duration::from_millis(200);
-/// Below this, scraping is a load of its own; above, a metric says nothing of the present.
-const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(3600);
-/// A busy model server answers late; slower than this it tells of another time.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A few lost scrapes in a row are no reason to distrust an endpoint.
-const DEFAULT_STALE_AFTER_INTERVALS: u32 = 10;
 /// Names become part of keys, so they are short and plain.
 const MAX_POOL_NAME: usize = 63;
 
@@ -43,23 +35,6 @@ pub struct Settings {
     pub hand_over: HandOver,
     /// Tells this configuration from another; equal for equal texts.
     pub digest: u64,
-}
-
-/// How metrics are read.
-#[derive(Debug, Clone)]
-pub struct MetricsSettings {
-    /// The Envoy cluster that scrapes go through.
-    pub cluster: String,
-    /// The path of the exposition, starting with `/`.
-    pub path: String,
-    /// Time between two scrapes of one endpoint, 20 ms to 1 h.
-    pub interval: Duration,
-    /// Time after which a scrape has failed, more than zero.
-    pub timeout: Duration,
-    /// Age past which a metric says nothing any more, longer than the interval.
-    pub stale_after: Duration,
-    /// The series of each signal.
-    pub selectors: SignalSelectors,
 }
 
 /// Why a configuration is refused.
@@ -85,16 +60,23 @@ pub enum ConfigError {
         /// The JSON path.
         path: String,
         /// What is accepted.
-        expected: &'static str,
-        /// What was there.
+        expected: Cow<'static, str>,
+        /// What was there; never a secret.
         found: String,
     },
+    /// Engines that cannot be made of each other as they are written.
+    #[error("metrics.engines.{0}")]
+    Engine(EngineError),
 }
 
-fn refused(path: impl Into<String>, expected: &'static str, found: impl ToString) -> ConfigError {
+pub(super) fn refused(
+    path: impl Into<String>,
+    expected: impl Into<Cow<'static, str>>,
+    found: impl ToString,
+) -> ConfigError {
     ConfigError::Value {
         path: path.into(),
-        expected,
+        expected: expected.into(),
         found: found.to_string(),
     }
 }
@@ -110,12 +92,7 @@ impl Settings {
         }
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let config: Config =
-            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-                ConfigError::Shape {
-                    path: error.path().to_string(),
-                    source: error.into_inner(),
-                }
-            })?;
+            serde_path_to_error::deserialize(&mut deserializer).map_err(of_another_shape)?;
         deserializer.end().map_err(|source| ConfigError::Shape {
             path: ".".to_owned(),
             source,
@@ -123,14 +100,27 @@ impl Settings {
 
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
+        let metrics = MetricsSettings::try_from(config.metrics)?;
         Ok(Self {
             pool: pool_name(config.pool)?,
-            endpoints: endpoints(config.endpoints.r#static)?,
-            metrics: MetricsSettings::try_from(config.metrics)?,
+            endpoints: endpoints(config.endpoints.r#static, &metrics)?,
+            metrics,
             profile: profile(config.scheduling)?,
             hand_over: config.destination.hand_over,
             digest: hasher.finish(),
         })
+    }
+}
+
+fn of_another_shape(error: serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
+    let path = error.path().to_string();
+    // Serde's message would show what is there in the place of an object, which may be a secret.
+    if path.ends_with(".headers") {
+        return refused(path, "an object of texts", "something else");
+    }
+    ConfigError::Shape {
+        path,
+        source: error.into_inner(),
     }
 }
 
@@ -147,14 +137,18 @@ fn pool_name(name: String) -> Result<String, ConfigError> {
     }
 }
 
-fn endpoints(entries: Vec<schema::StaticEndpoint>) -> Result<Vec<DiscoveredEndpoint>, ConfigError> {
+fn endpoints(
+    entries: Vec<schema::StaticEndpoint>,
+    metrics: &MetricsSettings,
+) -> Result<Vec<DiscoveredEndpoint>, ConfigError> {
     let mut seen = BTreeSet::new();
     (0_usize..)
         .zip(entries)
         .map(|(index, entry)| {
-            let field = if entry.is_object { ".address" } else { "" };
-            let refused = |expected| {
-                let path = format!("endpoints.static[{index}]{field}");
+            let path = format!("endpoints.static[{index}]");
+            let refused = |expected: &'static str| {
+                let field = if entry.is_object { ".address" } else { "" };
+                let path = format!("{path}{field}");
                 refused(path, expected, format_args!("{:?}", entry.address))
             };
             let address = entry
@@ -168,106 +162,16 @@ fn endpoints(entries: Vec<schema::StaticEndpoint>) -> Result<Vec<DiscoveredEndpo
             if !seen.insert(address) {
                 return Err(refused("each address once"));
             }
-            Ok(DiscoveredEndpoint {
+            let endpoint = DiscoveredEndpoint {
                 address,
                 labels: entry.labels,
-            })
+                engine: entry.engine,
+                scrape: entry.scrape,
+            };
+            metrics.check_endpoint(&path, &endpoint)?;
+            Ok(endpoint)
         })
         .collect()
-}
-
-impl TryFrom<schema::Metrics> for MetricsSettings {
-    type Error = ConfigError;
-
-    fn try_from(metrics: schema::Metrics) -> Result<Self, ConfigError> {
-        let schema::Metrics {
-            cluster,
-            path,
-            interval,
-            timeout,
-            stale_after,
-            engine,
-            mapping,
-        } = metrics;
-        if cluster.is_empty() {
-            return Err(refused("metrics.cluster", "the name of a cluster", "\"\""));
-        }
-        if !path.starts_with('/') || path.contains(|c: char| c.is_ascii_control() || c == ' ') {
-            return Err(refused(
-                "metrics.path",
-                "a path that starts with '/', without blanks",
-                format_args!("{path:?}"),
-            ));
-        }
-        let interval = interval.unwrap_or(DEFAULT_INTERVAL);
-        if !INTERVALS.contains(&interval) {
-            return Err(refused(
-                "metrics.interval",
-                "20ms to 1h",
-                format_args!("{interval:?}"),
-            ));
-        }
-        let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-        if !(Duration::from_millis(1)..=*INTERVALS.end()).contains(&timeout) {
-            return Err(refused(
-                "metrics.timeout",
-                "1ms to 1h",
-                format_args!("{timeout:?}"),
-            ));
-        }
-        let stale_after = stale_after.unwrap_or(interval * DEFAULT_STALE_AFTER_INTERVALS);
-        if stale_after <= interval {
-            return Err(refused(
-                "metrics.staleAfter",
-                "more than metrics.interval",
-                format_args!("{stale_after:?}"),
-            ));
-        }
-        Ok(Self {
-            cluster,
-            path,
-            interval,
-            timeout,
-            stale_after,
-            selectors: selectors(engine, &mapping)?,
-        })
-    }
-}
-
-fn selectors(
-    engine: crate::model_server::Engine,
-    mapping: &schema::SelectorOverrides,
-) -> Result<SignalSelectors, ConfigError> {
-    let mut parsed = Vec::new();
-    for signal in Signal::ALL {
-        let text = match signal {
-            Signal::WaitingRequests => &mapping.waiting_requests,
-            Signal::RunningRequests => &mapping.running_requests,
-            Signal::KvCacheUsage => &mapping.kv_cache_usage,
-        };
-        if let Some(text) = text {
-            let selector: Selector = text.parse().map_err(|_| {
-                refused(
-                    format!("metrics.mapping.{signal}"),
-                    "a selector such as family{label=\"value\"}",
-                    format_args!("{text:?}"),
-                )
-            })?;
-            parsed.push((signal, selector));
-        }
-    }
-    let overrides = |signal| {
-        parsed
-            .iter()
-            .find_map(|(of, selector)| (*of == signal).then(|| selector.clone()))
-    };
-    SignalSelectors::new(engine, overrides).map_err(|error| {
-        refused(
-            "metrics.engine",
-            "an engine whose selectors are valid",
-            error,
-        )
-    })
 }
 
 fn profile(scheduling: schema::Scheduling) -> Result<Profile, ConfigError> {

@@ -7,7 +7,9 @@ use nom::{
     bytes::complete::{escaped_transform, is_not, take_while, take_while1},
     character::complete::char,
     combinator::{opt, recognize, value, verify},
-    sequence::{delimited, pair},
+    error::Error,
+    multi::separated_list1,
+    sequence::{delimited, pair, separated_pair, terminated},
 };
 
 /// The labels of one series, in the order of its line.
@@ -34,7 +36,7 @@ pub(super) fn metric_name(input: &str) -> IResult<&str, &str> {
 }
 
 /// `[a-zA-Z_][a-zA-Z0-9_]*`
-pub(super) fn label_name(input: &str) -> IResult<&str, &str> {
+pub(crate) fn label_name(input: &str) -> IResult<&str, &str> {
     name(input, |_| false)
 }
 
@@ -46,6 +48,17 @@ fn name(input: &str, also: impl Fn(char) -> bool) -> IResult<&str, &str> {
         take_while(|c: char| c.is_ascii_alphanumeric() || c == '_' || also(c)),
     ))
     .parse(input)
+}
+
+/// `{name=value,…}`, of which there may be none. Only the last may have a comma behind it.
+pub(super) fn braced<'a, V>(
+    value: impl Parser<&'a str, Output = V, Error = Error<&'a str>>,
+) -> impl Parser<&'a str, Output = Vec<(&'a str, V)>, Error = Error<&'a str>> {
+    let comma = || delimited(blanks, char(','), blanks);
+    let equals = delimited(blanks, char('='), blanks);
+    let label = separated_pair(label_name, equals, value);
+    let list = opt(terminated(separated_list1(comma(), label), opt(comma())));
+    delimited((char('{'), blanks), list, (blanks, char('}'))).map(Option::unwrap_or_default)
 }
 
 /// A double-quoted value with the escapes `\\`, `\"` and `\n`; borrowed where it has none.
@@ -79,6 +92,15 @@ pub(super) fn quoted(input: &str) -> IResult<&str, Cow<'_, str>> {
 }
 
 /// Blanks and tabs, which may stand between any two tokens.
-pub(super) fn blanks(input: &str) -> IResult<&str, &str> {
-    take_while(|c| c == ' ' || c == '\t')(input)
+pub(crate) fn blanks(input: &str) -> IResult<&str, &str> {
+    take_while(is_blank)(input)
+}
+
+/// At least one, where two tokens would be one without.
+pub(super) fn blanks1(input: &str) -> IResult<&str, &str> {
+    take_while1(is_blank)(input)
+}
+
+pub(super) const fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t')
 }

@@ -2,14 +2,14 @@
 
 use nom::{
     IResult, Parser,
-    bytes::complete::{tag, take_till1, take_while1},
-    character::complete::{char, i64 as signed},
-    combinator::{all_consuming, map_res, opt, rest},
-    multi::separated_list0,
-    sequence::{delimited, preceded, separated_pair, terminated},
+    branch::alt,
+    bytes::complete::{tag, take_till1},
+    character::complete::i64 as signed,
+    combinator::{all_consuming, eof, map_res, opt, rest},
+    sequence::{delimited, preceded},
 };
 
-use super::label::{Labels, blanks, label_name, metric_name, quoted};
+use super::label::{Labels, blanks, blanks1, braced, is_blank, metric_name, quoted};
 
 /// What a line can be.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,12 +71,14 @@ pub struct InvalidLine;
 
 /// Parses one line, without its line end.
 ///
+/// In time linear in its length: the grammar has no nesting, so what is given up as one thing is read
+/// as another a few times at most. A value is read again for its escapes, and what turns out to be
+/// no list of labels as a number.
+///
 /// # Errors
 /// When the line is neither blank, nor a comment, nor a sample, or is not UTF-8.
 pub fn parse_line(line: &[u8]) -> Result<Line<'_>, InvalidLine> {
-    let line = core::str::from_utf8(line)
-        .map_err(|_| InvalidLine)?
-        .trim_matches([' ', '\t', '\r']);
+    let line = core::str::from_utf8(line.trim_ascii()).map_err(|_| InvalidLine)?;
     match line.strip_prefix('#') {
         _ if line.is_empty() => Ok(Line::Blank),
         Some(comment) => Ok(parse_comment(comment)),
@@ -88,21 +90,20 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, InvalidLine> {
 }
 
 fn parse_comment(comment: &str) -> Line<'_> {
-    all_consuming(nom::branch::alt((help, type_declaration)))
+    all_consuming(alt((help, type_declaration)))
         .parse(comment)
         .map_or(Line::Comment, |(_, line)| line)
 }
 
 fn help(input: &str) -> IResult<&str, Line<'_>> {
     let (input, family) = described("HELP", input)?;
-    let (input, text) = preceded(blanks, rest).parse(input)?;
+    let (input, text) = alt((preceded(blanks1, rest), eof)).parse(input)?;
     Ok((input, Line::Help { family, text }))
 }
 
 fn type_declaration(input: &str) -> IResult<&str, Line<'_>> {
     let (input, family) = described("TYPE", input)?;
-    let (input, word) =
-        delimited(blanks, take_till1(|c| c == ' ' || c == '\t'), blanks).parse(input)?;
+    let (input, word) = preceded(blanks1, word).parse(input)?;
     let metric_type = match word {
         "counter" => MetricType::Counter,
         "gauge" => MetricType::Gauge,
@@ -120,40 +121,31 @@ fn type_declaration(input: &str) -> IResult<&str, Line<'_>> {
 }
 
 fn described<'a>(keyword: &str, input: &'a str) -> IResult<&'a str, &'a str> {
-    let blank = take_while1(|c| c == ' ' || c == '\t');
-    preceded((blanks, tag(keyword), blank), metric_name).parse(input)
+    preceded((blanks, tag(keyword), blanks1), metric_name).parse(input)
 }
 
 fn sample(input: &str) -> IResult<&str, Sample<'_>> {
     let (input, family) = metric_name(input)?;
-    let (input, labels) = opt(preceded(blanks, labels)).parse(input)?;
-    let (input, value) = preceded(blanks, number).parse(input)?;
-    let (input, timestamp) =
-        opt(preceded(take_while1(|c| c == ' ' || c == '\t'), signed)).parse(input)?;
+    let labels = delimited(blanks, braced(quoted), blanks).map(Labels);
+    let none = blanks1.map(|_| Labels::default());
+    let (input, labels) = alt((labels, none)).parse(input)?;
+    // What Rust reads as a float is what Go does, in decimal notation: `1.8e+09`, `NaN`, `+Inf`.
+    let (input, value) = map_res(word, str::parse).parse(input)?;
+    let (input, timestamp) = opt(preceded(blanks1, signed)).parse(input)?;
     Ok((
         input,
         Sample {
             family,
-            labels: labels.unwrap_or_default(),
+            labels,
             value,
             timestamp,
         },
     ))
 }
 
-fn labels(input: &str) -> IResult<&str, Labels<'_>> {
-    let comma = || delimited(blanks, char(','), blanks);
-    let equals = delimited(blanks, char('='), blanks);
-    let label = separated_pair(label_name, equals, quoted);
-    let list = terminated(separated_list0(comma(), label), opt(comma()));
-    delimited((char('{'), blanks), list, (blanks, char('}')))
-        .map(Labels)
-        .parse(input)
-}
-
-/// Whatever Rust reads as a float is what Prometheus writes: `1.8e+09`, `NaN`, `+Inf`.
-fn number(input: &str) -> IResult<&str, f64> {
-    map_res(take_till1(|c| c == ' ' || c == '\t'), str::parse).parse(input)
+/// Up to a blank or the end.
+fn word(input: &str) -> IResult<&str, &str> {
+    take_till1(is_blank)(input)
 }
 
 #[cfg(test)]
@@ -173,6 +165,17 @@ mod tests {
             ("# free text", Line::Comment),
             ("# HELPING nobody", Line::Comment),
             ("# TYPE", Line::Comment),
+            ("# TYPE a", Line::Comment),
+            ("# TYPE a b c", Line::Comment),
+            ("# TYPE a+b c", Line::Comment),
+            ("# HELP a+b c", Line::Comment),
+            (
+                "#HELP a",
+                Line::Help {
+                    family: "a",
+                    text: "",
+                },
+            ),
             (
                 "# HELP a:b What it \\n counts.",
                 Line::Help {

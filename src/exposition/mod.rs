@@ -21,6 +21,26 @@
 //! let (family, sample) = found.into_iter().next().unwrap().unwrap();
 //! assert_eq!((family, sample.value), (waiting, 12.0));
 //! ```
+//!
+//! # What counts as valid
+//!
+//! What [the format's documentation] says. Where that leaves freedom, or where servers take some:
+//!
+//! - A line ends at a line feed or with the text. A server that forgets the last line feed loses no
+//!   sample by it, and that a body was cut is known from HTTP.
+//! - White space at both ends of a line is that of ASCII, so that a carriage return before the line
+//!   feed belongs to neither value nor timestamp. Between tokens it is blanks and tabs.
+//! - A name ends at a blank, a tab or `{`: `up+1` is no sample.
+//! - Braces may be empty, and only a last label may have a comma behind it. A label that a series has
+//!   twice counts as it is first written.
+//! - A backslash begins one of the three escapes, or the line is not valid.
+//! - A value is decimal: neither `0x1p-2` nor `1_000`. NaN may have a sign, as C writes it, and a number
+//!   too large to hold is infinite.
+//! - `HELP` and `TYPE` without what belongs to them are comments, and a type that the format does not
+//!   know is untyped.
+//! - That each family stands together and each series once is nobody's to check here.
+//!
+//! [the format's documentation]: https://prometheus.io/docs/instrumenting/exposition_formats/
 
 mod label;
 mod line;
@@ -28,6 +48,8 @@ mod scan;
 mod selector;
 
 pub use label::Labels;
+pub(crate) use label::{blanks, label_name};
 pub use line::{InvalidLine, Line, MetricType, Sample, parse_line};
 pub use scan::{FamilyId, FamilySet, Samples, samples};
+pub(crate) use selector::selector;
 pub use selector::{Selector, SelectorError};

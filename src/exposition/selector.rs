@@ -5,14 +5,14 @@ use std::borrow::Cow;
 
 use nom::{
     IResult, Parser,
+    branch::alt,
     bytes::complete::take_while1,
-    character::complete::char,
     combinator::{all_consuming, opt},
-    multi::separated_list0,
-    sequence::{delimited, separated_pair, terminated},
+    sequence::preceded,
 };
+use serde::{Deserialize, Deserializer, de};
 
-use super::label::{Labels, blanks, label_name, metric_name, quoted};
+use super::label::{Labels, blanks, braced, metric_name, quoted};
 
 /// Names the series of one family which have the given labels.
 ///
@@ -62,6 +62,14 @@ impl FromStr for Selector {
     }
 }
 
+impl<'de> Deserialize<'de> for Selector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.family)?;
@@ -86,9 +94,11 @@ impl fmt::Display for Selector {
     }
 }
 
-fn selector(input: &str) -> IResult<&str, Selector> {
+/// The selector that `input` begins with.
+pub(crate) fn selector(input: &str) -> IResult<&str, Selector> {
     let (input, family) = metric_name(input)?;
-    let (input, labels) = opt(labels).parse(input)?;
+    let value = alt((quoted, bare.map(Cow::Borrowed)));
+    let (input, labels) = opt(preceded(blanks, braced(value))).parse(input)?;
     let labels = labels
         .unwrap_or_default()
         .into_iter()
@@ -96,15 +106,6 @@ fn selector(input: &str) -> IResult<&str, Selector> {
         .collect();
     let family = family.into();
     Ok((input, Selector { family, labels }))
-}
-
-fn labels(input: &str) -> IResult<&str, Vec<(&str, Cow<'_, str>)>> {
-    let comma = || delimited(blanks, char(','), blanks);
-    let equals = delimited(blanks, char('='), blanks);
-    let value = nom::branch::alt((quoted, bare.map(Cow::Borrowed)));
-    let label = separated_pair(label_name, equals, value);
-    let list = terminated(separated_list0(comma(), label), opt(comma()));
-    delimited((blanks, char('{'), blanks), list, (blanks, char('}'))).parse(input)
 }
 
 /// A value without quotes: up to the next comma or brace, and no quote inside it.

@@ -3,25 +3,23 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::{EndpointMetrics, Freshness};
-use crate::time::Timestamp;
+use crate::{discovery::DiscoveredEndpoint, time::Timestamp};
 
 /// One model-server endpoint: where it is and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    address: SocketAddr,
+    discovered: DiscoveredEndpoint,
     /// The address as Envoy takes it, written out once instead of at every decision.
     host_port: Box<str>,
-    labels: BTreeMap<String, String>,
     metrics: EndpointMetrics,
     scraped_at: Option<Timestamp>,
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, labels: BTreeMap<String, String>) -> Self {
+    pub(super) fn new(discovered: DiscoveredEndpoint) -> Self {
         Self {
-            address,
-            host_port: address.to_string().into(),
-            labels,
+            host_port: discovered.address.to_string().into(),
+            discovered,
             metrics: EndpointMetrics::default(),
             scraped_at: None,
         }
@@ -35,7 +33,7 @@ impl Endpoint {
     /// Where it serves.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.discovered.address
     }
 
     /// The address as `ip:port`, an IPv6 address in brackets.
@@ -47,7 +45,13 @@ impl Endpoint {
     /// What discovery said of it.
     #[must_use]
     pub const fn labels(&self) -> &BTreeMap<String, String> {
-        &self.labels
+        &self.discovered.labels
+    }
+
+    /// All that discovery said of it.
+    #[must_use]
+    pub const fn discovered(&self) -> &DiscoveredEndpoint {
+        &self.discovered
     }
 
     /// Its signals as of the last scrape that was answered.

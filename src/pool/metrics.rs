@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::time::Timestamp;
 
 /// A quantity that the scheduler can ask of an endpoint, whatever engine serves there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Signal {
     /// Requests accepted and not started, a count.
     WaitingRequests,
@@ -15,24 +16,81 @@ pub enum Signal {
     RunningRequests,
     /// Share of the KV cache in use, 0 to 1.
     KvCacheUsage,
+    /// Tokens that one block of the KV cache holds.
+    KvBlockSize,
+    /// Blocks that the KV cache has.
+    KvBlocks,
+    /// Share of the prompt tokens found in the prefix cache since the scrape before, 0 to 1.
+    PrefixCacheHitRatio,
+    /// Mean time to the first token since the scrape before, in seconds.
+    TimeToFirstToken,
+    /// Mean time from one output token to the next since the scrape before, in seconds.
+    TimePerOutputToken,
+    /// A scalar of the configuration's own, by its place among the names of custom metrics.
+    Custom(u16),
 }
 
 impl Signal {
-    /// Every signal.
-    pub const ALL: [Self; 3] = [
+    /// Every signal that has a meaning of its own; beside these there are the custom ones.
+    pub const ALL: [Self; 8] = [
         Self::WaitingRequests,
         Self::RunningRequests,
         Self::KvCacheUsage,
+        Self::KvBlockSize,
+        Self::KvBlocks,
+        Self::PrefixCacheHitRatio,
+        Self::TimeToFirstToken,
+        Self::TimePerOutputToken,
     ];
 
-    /// Its name in the configuration and in logs.
+    /// Its name in the configuration and in logs. A custom one is named by the configuration
+    /// alone; here all of them are `custom`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::WaitingRequests => "waitingRequests",
             Self::RunningRequests => "runningRequests",
             Self::KvCacheUsage => "kvCacheUsage",
+            Self::KvBlockSize => "kvBlockSize",
+            Self::KvBlocks => "kvBlocks",
+            Self::PrefixCacheHitRatio => "prefixCacheHitRatio",
+            Self::TimeToFirstToken => "timeToFirstToken",
+            Self::TimePerOutputToken => "timePerOutputToken",
+            Self::Custom(_) => "custom",
         }
+    }
+
+    /// Where its observation stands.
+    const fn place(self) -> usize {
+        match self {
+            Self::WaitingRequests => 0,
+            Self::RunningRequests => 1,
+            Self::KvCacheUsage => 2,
+            Self::KvBlockSize => 3,
+            Self::KvBlocks => 4,
+            Self::PrefixCacheHitRatio => 5,
+            Self::TimeToFirstToken => 6,
+            Self::TimePerOutputToken => 7,
+            Self::Custom(index) => Self::ALL.len() + index as usize,
+        }
+    }
+}
+
+/// A text that names no signal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of {}, found {found:?}", Signal::ALL.map(Signal::name).join(", "))]
+pub struct UnknownSignal {
+    /// The text.
+    pub found: String,
+}
+
+/// By its name; custom ones have none of their own.
+impl TryFrom<String> for Signal {
+    type Error = UnknownSignal;
+
+    fn try_from(found: String) -> Result<Self, UnknownSignal> {
+        let named = Self::ALL.into_iter().find(|signal| signal.name() == found);
+        named.ok_or(UnknownSignal { found })
     }
 }
 
@@ -43,13 +101,16 @@ impl fmt::Display for Signal {
 }
 
 /// What one scrape said of one signal.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Observation {
     /// The exposition had no such series.
     #[default]
     Missing,
     /// The series was there with NaN or an infinity.
     NotFinite,
+    /// The series was there and does not say anything yet: a mean over a time in which nothing
+    /// ended, and none was known before.
+    Unmeasured,
     /// The value, and when it was measured.
     Value {
         /// In the signal's unit; finite.
@@ -57,6 +118,23 @@ pub enum Observation {
         /// When the exposition arrived.
         at: Timestamp,
     },
+}
+
+impl Observation {
+    /// `value` as measured `at`; [`NotFinite`](Self::NotFinite) if it is no number.
+    #[must_use]
+    pub const fn of(value: f64, at: Timestamp) -> Self {
+        if value.is_finite() {
+            Self::Value { value, at }
+        } else {
+            Self::NotFinite
+        }
+    }
+
+    /// Whether the exposition failed to say what it should.
+    const fn is_lack(self) -> bool {
+        matches!(self, Self::Missing | Self::NotFinite)
+    }
 }
 
 /// An [`Observation`] as it stands at the time of a decision.
@@ -70,6 +148,8 @@ pub enum Reading {
     Missing,
     /// NaN or an infinity.
     NotFinite,
+    /// There, without saying anything yet.
+    Unmeasured,
 }
 
 impl Reading {
@@ -78,7 +158,7 @@ impl Reading {
     pub const fn fresh(self) -> Option<f64> {
         match self {
             Self::Fresh(value) => Some(value),
-            Self::Stale | Self::Missing | Self::NotFinite => None,
+            Self::Stale | Self::Missing | Self::NotFinite | Self::Unmeasured => None,
         }
     }
 }
@@ -100,51 +180,93 @@ impl Freshness {
     }
 }
 
+/// The LoRA adapters of one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoraAdapters {
+    /// How many it can hold at once.
+    pub max: u32,
+    /// Those that running requests use, in the order of their names.
+    pub running: Vec<String>,
+    /// Those that waiting requests ask for, in the order of their names.
+    pub waiting: Vec<String>,
+    /// When the exposition arrived.
+    pub at: Timestamp,
+}
+
 /// The signals of one endpoint, as its last answered scrape had them.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct EndpointMetrics {
-    waiting_requests: Observation,
-    running_requests: Observation,
-    kv_cache_usage: Observation,
+    /// By [`Signal::place`]; what lies past the end is missing.
+    observations: Vec<Observation>,
+    lora: Option<LoraAdapters>,
 }
 
 impl EndpointMetrics {
     /// What the last scrape said of `signal`.
     #[must_use]
-    pub const fn observation(&self, signal: Signal) -> Observation {
-        match signal {
-            Signal::WaitingRequests => self.waiting_requests,
-            Signal::RunningRequests => self.running_requests,
-            Signal::KvCacheUsage => self.kv_cache_usage,
-        }
+    pub fn observation(&self, signal: Signal) -> Observation {
+        self.observations
+            .get(signal.place())
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Sets `signal` to `value`, measured `at`.
-    pub const fn observe(&mut self, signal: Signal, value: f64, at: Timestamp) {
-        let observation = if value.is_finite() {
-            Observation::Value { value, at }
-        } else {
-            Observation::NotFinite
-        };
-        match signal {
-            Signal::WaitingRequests => self.waiting_requests = observation,
-            Signal::RunningRequests => self.running_requests = observation,
-            Signal::KvCacheUsage => self.kv_cache_usage = observation,
+    pub fn observe(&mut self, signal: Signal, value: f64, at: Timestamp) {
+        self.set(signal, Observation::of(value, at));
+    }
+
+    /// Sets what is said of `signal`.
+    pub fn set(&mut self, signal: Signal, observation: Observation) {
+        let place = signal.place();
+        if self.observations.len() <= place {
+            self.observations.resize(place + 1, Observation::Missing);
+        }
+        if let Some(slot) = self.observations.get_mut(place) {
+            *slot = observation;
         }
     }
 
-    /// The signals that went missing or came back since `before`, with what they are. Of an
-    /// endpoint without a past, those that are not there.
+    /// The LoRA adapters, if the exposition tells of any.
+    #[must_use]
+    pub const fn lora(&self) -> Option<&LoraAdapters> {
+        self.lora.as_ref()
+    }
+
+    /// Sets the LoRA adapters.
+    pub fn set_lora(&mut self, lora: Option<LoraAdapters>) {
+        self.lora = lora;
+    }
+
+    /// The observations by their places, for the snapshot.
+    pub(crate) fn observations(&self) -> &[Observation] {
+        &self.observations
+    }
+
+    /// From what [`observations`](Self::observations) gave.
+    pub(super) const fn from_parts(
+        observations: Vec<Observation>,
+        lora: Option<LoraAdapters>,
+    ) -> Self {
+        Self { observations, lora }
+    }
+
+    /// Those of `signals` that went missing or came back since `before`, with what they are. Of an
+    /// endpoint without a past, those that are missing.
     pub fn changes_since(
         &self,
         before: Option<&Self>,
+        signals: impl IntoIterator<Item = Signal>,
     ) -> impl Iterator<Item = (Signal, Observation)> {
         let kind = core::mem::discriminant::<Observation>;
-        Signal::ALL.into_iter().filter_map(move |signal| {
+        signals.into_iter().filter_map(move |signal| {
             let after = self.observation(signal);
-            let changed = before.map_or(!matches!(after, Observation::Value { .. }), |before| {
-                kind(&before.observation(signal)) != kind(&after)
-            });
+            let changed = match before.map(|before| before.observation(signal)) {
+                None => after.is_lack(),
+                Some(before) => {
+                    (before.is_lack() || after.is_lack()) && kind(&before) != kind(&after)
+                }
+            };
             changed.then_some((signal, after))
         })
     }
@@ -155,6 +277,7 @@ impl EndpointMetrics {
         match self.observation(signal) {
             Observation::Missing => Reading::Missing,
             Observation::NotFinite => Reading::NotFinite,
+            Observation::Unmeasured => Reading::Unmeasured,
             Observation::Value { value, at } if freshness.holds(at) => Reading::Fresh(value),
             Observation::Value { .. } => Reading::Stale,
         }
@@ -215,10 +338,13 @@ mod tests {
             (Some(None), None, false),
             (Some(None), Some(f64::NAN), true),
             (Some(None), Some(0.0), true),
+            (Some(Some(f64::NAN)), Some(f64::INFINITY), false),
         ] {
             let after = with(after);
-            let changes: Vec<_> = after.changes_since(before.map(with).as_ref()).collect();
+            let past = before.map(with);
             let waiting = Signal::WaitingRequests;
+            let mapped = [waiting, Signal::RunningRequests, Signal::KvCacheUsage];
+            let changes: Vec<_> = after.changes_since(past.as_ref(), mapped).collect();
             let expected = [(waiting, after.observation(waiting))];
             assert_eq!(changes, expected[..usize::from(reported)], "{before:?}");
         }
@@ -228,10 +354,12 @@ mod tests {
     fn every_signal_has_a_place_of_its_own() {
         let at = Timestamp::from_millis(1);
         let mut metrics = EndpointMetrics::default();
-        for (value, signal) in (1..).zip(Signal::ALL) {
+        let custom = [0, 1, 7].map(Signal::Custom);
+        let signals = || Signal::ALL.into_iter().chain(custom);
+        for (value, signal) in (1..).zip(signals()) {
             metrics.observe(signal, f64::from(value), at);
         }
-        for (value, signal) in (1..).zip(Signal::ALL) {
+        for (value, signal) in (1..).zip(signals()) {
             let value = f64::from(value);
             assert_eq!(
                 metrics.observation(signal),

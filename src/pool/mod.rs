@@ -8,7 +8,9 @@ mod metrics;
 mod snapshot;
 
 pub use endpoint::Endpoint;
-pub use metrics::{EndpointMetrics, Freshness, Observation, Reading, Signal};
+pub use metrics::{
+    EndpointMetrics, Freshness, LoraAdapters, Observation, Reading, Signal, UnknownSignal,
+};
 pub use snapshot::{Snapshot, SnapshotError, encode_snapshot};
 
 use std::net::SocketAddr;
@@ -36,8 +38,7 @@ impl Pool {
                 pool.positions.entry(endpoint.address)
             {
                 vacant.insert(next);
-                pool.endpoints
-                    .push(Endpoint::new(endpoint.address, endpoint.labels.clone()));
+                pool.endpoints.push(Endpoint::new(endpoint.clone()));
             }
         }
         pool

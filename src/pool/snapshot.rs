@@ -1,15 +1,15 @@
 //! The form in which VMs share what was scraped: [postcard](https://postcard.jamesmunns.com/wire-format),
-//! about 40 bytes an endpoint.
+//! about 90 bytes an endpoint.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointMetrics, Pool};
+use super::{EndpointMetrics, LoraAdapters, Observation, Pool};
 use crate::time::Timestamp;
 
 /// What is known of a pool's endpoints at one generation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// Counts the snapshots published; a reader that knows this one need not read it again.
     pub generation: u64,
@@ -22,6 +22,55 @@ pub struct Snapshot {
 #[error("not a snapshot of this version: {0}")]
 pub struct SnapshotError(#[from] postcard::Error);
 
+/// A [`Snapshot`] as it is shared.
+#[derive(Serialize, Deserialize)]
+struct Shared<Metrics> {
+    generation: u64,
+    endpoints: Vec<(SocketAddr, Option<Metrics>)>,
+}
+
+/// What is known of an endpoint. Nearly every value is as old as the scrape, so the time stands
+/// here once.
+#[derive(Serialize, Deserialize)]
+struct SharedMetrics<Lora> {
+    scraped_at: Timestamp,
+    observations: Vec<SharedObservation>,
+    lora: Option<Lora>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum SharedObservation {
+    Missing,
+    NotFinite,
+    Unmeasured,
+    /// Measured by the scrape.
+    Value(f64),
+    /// Measured by one before.
+    Kept(f64, Timestamp),
+}
+
+impl SharedObservation {
+    fn new(observation: Observation, scraped_at: Timestamp) -> Self {
+        match observation {
+            Observation::Missing => Self::Missing,
+            Observation::NotFinite => Self::NotFinite,
+            Observation::Unmeasured => Self::Unmeasured,
+            Observation::Value { value, at } if at == scraped_at => Self::Value(value),
+            Observation::Value { value, at } => Self::Kept(value, at),
+        }
+    }
+
+    const fn observation(self, scraped_at: Timestamp) -> Observation {
+        match self {
+            Self::Missing => Observation::Missing,
+            Self::NotFinite => Observation::NotFinite,
+            Self::Unmeasured => Observation::Unmeasured,
+            Self::Value(value) => Observation::of(value, scraped_at),
+            Self::Kept(value, at) => Observation::of(value, at),
+        }
+    }
+}
+
 /// Encodes what `pool` knows.
 ///
 /// # Errors
@@ -31,11 +80,20 @@ pub fn encode_snapshot(pool: &Pool, generation: u64) -> Result<Vec<u8>, Snapshot
         .endpoints()
         .iter()
         .map(|endpoint| {
-            let observed = endpoint.scraped_at().map(|at| (*endpoint.metrics(), at));
-            (endpoint.address(), observed)
+            let metrics = endpoint.scraped_at().map(|scraped_at| SharedMetrics {
+                scraped_at,
+                observations: endpoint
+                    .metrics()
+                    .observations()
+                    .iter()
+                    .map(|observation| SharedObservation::new(*observation, scraped_at))
+                    .collect(),
+                lora: endpoint.metrics().lora(),
+            });
+            (endpoint.address(), metrics)
         })
         .collect();
-    Ok(postcard::to_allocvec(&Snapshot {
+    Ok(postcard::to_allocvec(&Shared {
         generation,
         endpoints,
     })?)
@@ -47,7 +105,29 @@ impl Snapshot {
     /// # Errors
     /// When the bytes are anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        Ok(postcard::from_bytes(bytes)?)
+        let shared: Shared<SharedMetrics<LoraAdapters>> = postcard::from_bytes(bytes)?;
+        let endpoints = shared
+            .endpoints
+            .into_iter()
+            .map(|(address, metrics)| {
+                let observed = metrics.map(|metrics| {
+                    let observations = metrics
+                        .observations
+                        .into_iter()
+                        .map(|observation| observation.observation(metrics.scraped_at))
+                        .collect();
+                    (
+                        EndpointMetrics::from_parts(observations, metrics.lora),
+                        metrics.scraped_at,
+                    )
+                });
+                (address, observed)
+            })
+            .collect();
+        Ok(Self {
+            generation: shared.generation,
+            endpoints,
+        })
     }
 }
 
@@ -73,7 +153,7 @@ mod tests {
         metrics.observe(Signal::WaitingRequests, 3.0, at);
         let mut theirs = pool(&[1, 2]);
         for endpoint in [1, 2] {
-            theirs.record(([10, 0, 0, 1], endpoint).into(), metrics, at);
+            theirs.record(([10, 0, 0, 1], endpoint).into(), metrics.clone(), at);
         }
 
         let mut ours = pool(&[2, 3]);
@@ -99,26 +179,49 @@ mod tests {
         );
     }
 
+    fn observation() -> impl Strategy<Value = Observation> {
+        let value = (any::<f64>(), 0..4_u64)
+            .prop_map(|(value, at)| Observation::of(value, Timestamp::from_millis(at)));
+        prop_oneof![
+            Just(Observation::Missing),
+            Just(Observation::NotFinite),
+            Just(Observation::Unmeasured),
+            value,
+        ]
+    }
+
+    fn adapters() -> impl Strategy<Value = LoraAdapters> {
+        let names = || prop::collection::vec(any::<String>(), 0..4);
+        (any::<u32>(), names(), names(), any::<u64>()).prop_map(|(max, running, waiting, at)| {
+            LoraAdapters {
+                max,
+                running,
+                waiting,
+                at: Timestamp::from_millis(at),
+            }
+        })
+    }
+
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(
             generation in any::<u64>(),
             observed in prop::collection::btree_map(
                 any::<u16>(),
-                prop::option::of((any::<u64>(), prop::array::uniform3(prop::option::of(any::<f64>())))),
+                prop::option::of((0..4_u64, prop::array::uniform9(observation()), prop::option::of(adapters()))),
                 0..50,
             ),
         ) {
             let mut pool = pool(&observed.keys().copied().collect::<Vec<_>>());
             for (port, scrape) in &observed {
-                let Some((at, values)) = scrape else { continue };
+                let Some((at, observations, lora)) = scrape else { continue };
                 let at = Timestamp::from_millis(*at);
                 let mut metrics = EndpointMetrics::default();
-                for (signal, value) in Signal::ALL.into_iter().zip(values) {
-                    if let Some(value) = value {
-                        metrics.observe(signal, *value, at);
-                    }
+                let signals = Signal::ALL.into_iter().chain([Signal::Custom(0)]);
+                for (signal, observation) in signals.zip(observations) {
+                    metrics.set(signal, *observation);
                 }
+                metrics.set_lora(lora.clone());
                 pool.record(([10, 0, 0, 1], *port).into(), metrics, at);
             }
 
@@ -127,7 +230,7 @@ mod tests {
             let expected: Vec<_> = pool
                 .endpoints()
                 .iter()
-                .map(|e| (e.address(), e.scraped_at().map(|at| (*e.metrics(), at))))
+                .map(|e| (e.address(), e.scraped_at().map(|at| (e.metrics().clone(), at))))
                 .collect();
             prop_assert_eq!(snapshot.endpoints, expected);
         }

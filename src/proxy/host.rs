@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use proxy_wasm::{
     hostcalls,
-    types::{BufferType, MapType, Status},
+    types::{BufferType, MapType, MetricType, Status},
 };
 
 use crate::time::{Timestamp, millis};
@@ -185,4 +185,40 @@ pub(super) fn swap_shared(key: &str, value: &[u8], cas: Option<u32>) -> Result<b
         Err(Status::CasMismatch) => Ok(false),
         Err(status) => Err(failed("set_shared_data")(status)),
     }
+}
+
+/// A metric of Envoy that only grows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counter(u32);
+
+/// A metric of Envoy that stands where it was set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gauge(u32);
+
+impl Counter {
+    /// The counter called `name`, after `wasmcustom.`; every VM that defines it has the same one.
+    pub(super) fn define(name: &str) -> Result<Self, HostError> {
+        define_metric(MetricType::Counter, name).map(Self)
+    }
+
+    /// Counts one.
+    pub(super) fn increment(self) -> Result<(), HostError> {
+        hostcalls::increment_metric(self.0, 1).map_err(failed("increment_metric"))
+    }
+}
+
+impl Gauge {
+    /// The gauge called `name`, after `wasmcustom.`; every VM that defines it has the same one.
+    pub(super) fn define(name: &str) -> Result<Self, HostError> {
+        define_metric(MetricType::Gauge, name).map(Self)
+    }
+
+    /// Sets it.
+    pub(super) fn set(self, value: u64) -> Result<(), HostError> {
+        hostcalls::record_metric(self.0, value).map_err(failed("record_metric"))
+    }
+}
+
+fn define_metric(kind: MetricType, name: &str) -> Result<u32, HostError> {
+    hostcalls::define_metric(kind, name).map_err(failed("define_metric"))
 }

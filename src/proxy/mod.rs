@@ -7,8 +7,10 @@
 
 mod destination;
 mod host;
+mod metrics;
 mod plugin;
 mod scrape;
+mod scraper;
 mod shared_state;
 mod stream;
 mod worker;

@@ -11,8 +11,9 @@ use proxy_wasm::{
 
 use super::{
     host::{self, HostError},
-    scrape::Scraper,
-    shared_state::SharedState,
+    metrics::FilterMetrics,
+    scraper::{Scraper, scrape_settings},
+    shared_state::{Holder, SharedState},
     stream::Stream,
     worker::Worker,
 };
@@ -31,7 +32,8 @@ pub(super) struct Plugin {
 #[derive(Debug)]
 struct Configured {
     worker: Rc<RefCell<Worker>>,
-    metrics: MetricsSettings,
+    settings: Rc<MetricsSettings>,
+    metrics: Rc<FilterMetrics>,
     shared: SharedState,
     claim: Claim,
     tick: Duration,
@@ -54,10 +56,14 @@ impl Configured {
         shared.prepare()?;
         Ok(Self {
             worker: Rc::new(RefCell::new(Worker::new(settings, rng))),
-            metrics: settings.metrics.clone(),
+            metrics: Rc::new(FilterMetrics::define(
+                &settings.pool,
+                &settings.metrics.engines,
+            )?),
+            settings: Rc::new(settings.metrics.clone()),
             shared,
             claim,
-            tick: tick_period(settings.metrics.interval),
+            tick: tick_period(shortest_interval(settings)),
             scraper: None,
             unpublished: false,
         })
@@ -74,23 +80,36 @@ impl Configured {
         if self.scraper.is_none() {
             self.shared.refresh(&mut worker.pool)?;
         }
-        if !self.shared.hold_lease(self.claim, now, self.tick)? {
-            if self.scraper.take().is_some() {
-                log::info!("pool '{}': another VM scrapes", worker.pool_name);
+        let configuration = self.claim.configuration;
+        let successor = match self.shared.hold_lease(self.claim, now, self.tick)? {
+            Holder::This { successor } => successor,
+            Holder::Another => {
+                if self.scraper.take().is_some() {
+                    log::info!("pool '{}': another VM scrapes", worker.pool_name);
+                }
+                return self.shared.tell_traffic(configuration, &mut worker.routed);
             }
-            return Ok(());
-        }
+        };
         let scraper = self.scraper.get_or_insert_with(|| {
             log::info!(
-                "pool '{}': this VM scrapes {} endpoints every {:?}",
+                "pool '{}': this VM scrapes {} endpoints",
                 worker.pool_name,
                 worker.pool.endpoints().len(),
-                self.metrics.interval
             );
-            Scraper::new(&self.metrics, &worker.pool)
+            Scraper::new(
+                Rc::clone(&self.settings),
+                Rc::clone(&self.metrics),
+                &worker.pool,
+                successor,
+                worker.rng.fork(),
+            )
         });
+        scraper.routed(&self.shared.take_traffic(configuration)?, now);
+        scraper.routed(&worker.routed, now);
+        worker.routed.clear();
         scraper.scrape_due(&worker.pool, now);
         if self.unpublished {
+            scraper.tell_lacks(&worker.pool);
             self.shared.publish(&worker.pool)?;
             self.unpublished = false;
         }
@@ -104,6 +123,13 @@ impl Configured {
         };
         self.unpublished |= scraper.answered(&mut worker.pool, token, num_headers, body_size, now);
     }
+}
+
+/// The shortest interval of any endpoint, which sets the pace of the ticks.
+fn shortest_interval(settings: &Settings) -> Duration {
+    let endpoints = settings.endpoints.iter();
+    let intervals = endpoints.map(|endpoint| scrape_settings(&settings.metrics, endpoint).interval);
+    intervals.min().unwrap_or(settings.metrics.scrape.interval)
 }
 
 impl Context for Plugin {

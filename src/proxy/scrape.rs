@@ -1,171 +1,162 @@
-//! Scrapes: the calls, and what becomes of their answers.
+//! One scrape: what is sent to an endpoint, and what comes back.
 
-use core::fmt;
-
-use hashbrown::HashMap;
+use core::{fmt, time::Duration};
+use std::net::SocketAddr;
 
 use super::{
     destination::ORIGINAL_DST_HEADER,
     host::{self, HostError},
 };
-use crate::{
-    config::MetricsSettings,
-    model_server::Mapping,
-    pool::{EndpointMetrics, Observation, Pool},
-    scraping::Timetable,
-    time::Timestamp,
-};
+use crate::scraping::{ScrapeSettings, Secret};
 
 /// Expositions are tens of kilobytes, with many adapters some hundreds. A larger body is no
 /// exposition, and reading it would leave the VM that large for good.
 const MAX_EXPOSITION_BYTES: usize = 4 << 20;
 
-/// Scrapes the endpoints of a pool while this VM has the lease.
+/// What is sent to one endpoint, scrape after scrape.
 #[derive(Debug)]
-pub(super) struct Scraper {
-    settings: MetricsSettings,
-    mapping: Mapping,
-    timetable: Timetable,
-    /// The endpoint that each call under way asks, by the call's token.
-    under_way: HashMap<u32, usize>,
+pub(super) struct ScrapeRequest {
+    cluster: String,
+    path: String,
+    /// Where the exposition is, as `ip:port`.
+    target: String,
+    headers: Vec<(String, Secret)>,
+    timeout: Duration,
 }
 
-/// Why a scrape brought nothing.
-#[derive(Debug)]
-enum Failure {
-    NotSent(HostError),
-    NoAnswer,
-    TooLarge(usize),
-    Status(Option<u16>),
-    Host(HostError),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotSent(error) => write!(f, "not sent: {error}"),
-            Self::NoAnswer => f.write_str("the connection broke before the answer was complete"),
-            Self::TooLarge(size) => {
-                write!(f, "{size} bytes, more than {MAX_EXPOSITION_BYTES}")
-            }
-            Self::Status(Some(503)) => f.write_str("status 503, or nothing to connect to"),
-            Self::Status(Some(504)) => f.write_str("no answer in time"),
-            Self::Status(Some(status)) => write!(f, "status {status}"),
-            Self::Status(None) => f.write_str("no status"),
-            Self::Host(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Scraper {
-    /// Goes on from what `pool` knows.
-    pub(super) fn new(settings: &MetricsSettings, pool: &Pool) -> Self {
-        let scraped_at = pool.endpoints().iter().map(|e| e.scraped_at());
+impl ScrapeRequest {
+    /// The request that scrapes the endpoint at `endpoint`.
+    pub(super) fn new(settings: ScrapeSettings, endpoint: SocketAddr) -> Self {
         Self {
-            settings: settings.clone(),
-            mapping: Mapping::new(&settings.selectors),
-            timetable: Timetable::new(settings.interval, scraped_at),
-            under_way: HashMap::new(),
+            target: settings.target_of(endpoint).to_string(),
+            cluster: settings.cluster,
+            path: settings.path,
+            headers: settings.headers.into_iter().collect(),
+            timeout: settings.timeout,
         }
     }
 
-    /// Asks the endpoints that are due.
-    pub(super) fn scrape_due(&mut self, pool: &Pool, now: Timestamp) {
-        let due: Vec<_> = self.timetable.due(now).collect();
-        for index in due {
-            let Some(endpoint) = pool.endpoints().get(index) else {
-                continue;
-            };
-            let sent = host::dispatch_get(
-                &self.settings.cluster,
-                &self.settings.path,
-                endpoint.host_port(),
-                &[
-                    (ORIGINAL_DST_HEADER, endpoint.host_port()),
-                    ("accept", "text/plain;version=0.0.4"),
-                    ("user-agent", "endpoint-picker"),
-                ],
-                self.settings.timeout,
-            );
-            match sent {
-                Ok(token) => {
-                    self.under_way.insert(token, index);
-                }
-                Err(error) => {
-                    self.settle(index, endpoint.host_port(), Err(Failure::NotSent(error)));
-                }
-            }
-        }
-    }
-
-    /// Takes the answer to the call `token` into `pool`; tells whether that changed it.
-    pub(super) fn answered(
-        &mut self,
-        pool: &mut Pool,
-        token: u32,
-        num_headers: usize,
-        body_size: usize,
-        now: Timestamp,
-    ) -> bool {
-        let Some(index) = self.under_way.remove(&token) else {
-            return false;
-        };
-        let Some(endpoint) = pool.endpoints().get(index) else {
-            return false;
-        };
-        let exposition = read_answer(num_headers, body_size);
-        let outcome = exposition.map(|exposition| self.mapping.read(&exposition, now));
-        let read = outcome.as_ref().ok().copied();
-        self.settle(index, endpoint.host_port(), outcome);
-        let Some(metrics) = read else { return false };
-
-        let before = endpoint.scraped_at().map(|_| endpoint.metrics());
-        report_signals(endpoint.host_port(), before, &metrics);
-        let address = endpoint.address();
-        pool.record(address, metrics, now);
-        true
-    }
-
-    /// Ends a scrape. Failing and answering again are said once each, not at every scrape.
-    fn settle(&mut self, index: usize, host_port: &str, outcome: Result<EndpointMetrics, Failure>) {
-        let changed = self.timetable.settle(index, outcome.is_ok());
-        match outcome {
-            Ok(_) if changed => log::info!("endpoint {host_port}: scrapes are answered again"),
-            Err(failure) if changed => log::warn!(
-                "endpoint {host_port}: scrape of {} failed: {failure}; its metrics go stale",
-                self.settings.path
-            ),
-            Err(failure) => log::debug!("endpoint {host_port}: scrape failed: {failure}"),
-            Ok(_) => {}
-        }
+    /// Sends it. The answer comes by this token.
+    pub(super) fn send(&self) -> Result<u32, Failure> {
+        let configured = self.headers.iter();
+        let configured = configured.map(|(name, value)| (name.as_str(), value.reveal()));
+        let headers: Vec<_> = [(ORIGINAL_DST_HEADER, self.target.as_str())]
+            .into_iter()
+            .chain(configured)
+            .collect();
+        host::dispatch_get(
+            &self.cluster,
+            &self.path,
+            &self.target,
+            &headers,
+            self.timeout,
+        )
+        .map_err(Failure::NotSent)
     }
 }
 
-fn read_answer(num_headers: usize, body_size: usize) -> Result<Vec<u8>, Failure> {
+/// Where it goes.
+impl fmt::Display for ScrapeRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.target, self.path)
+    }
+}
+
+/// The exposition that came, inside the callback that tells of it.
+pub(super) fn read_answer(num_headers: usize, body_size: usize) -> Result<Vec<u8>, Failure> {
     // A broken call has no headers, and asking for one would be refused.
     if num_headers == 0 {
-        return Err(Failure::NoAnswer);
+        return Err(Failure::Broken);
     }
-    match host::call_response_status().map_err(Failure::Host)? {
+    match host::call_response_status().map_err(Failure::Unreadable)? {
         Some(200) if body_size <= MAX_EXPOSITION_BYTES => {
-            host::call_response_body(body_size).map_err(Failure::Host)
+            host::call_response_body(body_size).map_err(Failure::Unreadable)
         }
         Some(200) => Err(Failure::TooLarge(body_size)),
         status => Err(Failure::Status(status)),
     }
 }
 
-/// Says which signals went missing and which are back, once each.
-fn report_signals(host_port: &str, before: Option<&EndpointMetrics>, after: &EndpointMetrics) {
-    for (signal, observation) in after.changes_since(before) {
-        match observation {
-            Observation::Missing => log::warn!(
-                "endpoint {host_port}: no series for {signal}; it scores worst where that counts"
-            ),
-            Observation::NotFinite => log::warn!(
-                "endpoint {host_port}: {signal} is NaN or infinite; it scores worst where that counts"
-            ),
-            Observation::Value { .. } => log::info!("endpoint {host_port}: {signal} is back"),
+/// Why a scrape brought nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Envoy did not take the call.
+    NotSent(HostError),
+    /// The call ended without an answer.
+    Broken,
+    /// Envoy did not give the answer out.
+    Unreadable(HostError),
+    /// It was answered, by the endpoint or by Envoy in its place, and not with 200.
+    Status(Option<u16>),
+    /// The body is larger than an exposition may be.
+    TooLarge(usize),
+}
+
+impl Failure {
+    /// What it is counted as.
+    pub(super) const fn reason(&self) -> FailureReason {
+        match self {
+            Self::NotSent(_) => FailureReason::NotSent,
+            Self::Broken | Self::Unreadable(_) => FailureReason::NoAnswer,
+            Self::Status(Some(503)) => FailureReason::Unavailable,
+            Self::Status(Some(504)) => FailureReason::Timeout,
+            Self::Status(_) => FailureReason::Status,
+            Self::TooLarge(_) => FailureReason::TooLarge,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(error) => write!(f, "not sent: {error}"),
+            Self::Broken => f.write_str("the connection broke before the answer was complete"),
+            Self::Unreadable(error) => error.fmt(f),
+            Self::Status(Some(503)) => f.write_str("status 503, or nothing to connect to"),
+            Self::Status(Some(504)) => f.write_str("no answer in time"),
+            Self::Status(Some(status)) => write!(f, "status {status}"),
+            Self::Status(None) => f.write_str("no status"),
+            Self::TooLarge(size) => write!(f, "{size} bytes, more than {MAX_EXPOSITION_BYTES}"),
+        }
+    }
+}
+
+/// The failures that are told apart where they are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureReason {
+    /// Envoy did not take the call: the cluster is unknown, for one.
+    NotSent,
+    /// The connection broke before the answer was complete.
+    NoAnswer,
+    /// No answer within the timeout.
+    Timeout,
+    /// Nothing to connect to, or a server that says so of itself.
+    Unavailable,
+    /// Another status than 200.
+    Status,
+    /// A body that is too large to be an exposition.
+    TooLarge,
+}
+
+impl FailureReason {
+    pub(super) const ALL: [Self; 6] = [
+        Self::NotSent,
+        Self::NoAnswer,
+        Self::Timeout,
+        Self::Unavailable,
+        Self::Status,
+        Self::TooLarge,
+    ];
+
+    /// Its name in the filter's metrics.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::NoAnswer => "no_answer",
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::Status => "status",
+            Self::TooLarge => "too_large",
         }
     }
 }

@@ -134,6 +134,9 @@ impl Stream {
                 .any_healthy(&worker.pool, freshness, &mut worker.rng)
                 .ok_or_else(|| no_endpoint(&worker.pool_name))?;
             destination::hand_over(worker.hand_over, headers, endpoint.host_port())?;
+            worker
+                .routed
+                .extend(worker.pool.endpoints().element_offset(endpoint));
             Ok(())
         })
     }
@@ -159,8 +162,12 @@ impl Stream {
             if log::log_enabled!(log::Level::Debug) {
                 log_decision(held, request, &decision);
             }
-            let host_port = decision.endpoint().host_port();
-            destination::hand_over(worker.hand_over, held.headers.as_ref(), host_port)?;
+            let endpoint = decision.endpoint();
+            let headers = held.headers.as_ref();
+            destination::hand_over(worker.hand_over, headers, endpoint.host_port())?;
+            worker
+                .routed
+                .extend(worker.pool.endpoints().element_offset(endpoint));
             Ok(())
         })
     }
@@ -171,6 +178,7 @@ impl Stream {
     ) -> Result<T, Refusal> {
         let worker = self.worker.as_ref().ok_or(Refusal::NoWorker)?;
         let mut worker = worker.try_borrow_mut().map_err(|_| Refusal::NoWorker)?;
+        worker.serves_requests = true;
         act(&mut worker)
     }
 

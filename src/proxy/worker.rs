@@ -8,6 +8,7 @@ use crate::{
     config::{Settings, schema::HandOver},
     pool::{Freshness, Pool},
     scheduling::Scheduler,
+    scraping::EndpointSet,
     time::Timestamp,
 };
 
@@ -21,6 +22,8 @@ pub(super) struct Worker {
     pub(super) hand_over: HandOver,
     /// Whether a request has ever come to this VM: the main thread's gets none.
     pub(super) serves_requests: bool,
+    /// The endpoints that requests were sent to since the scraper was told.
+    pub(super) routed: EndpointSet,
     stale_after: Duration,
 }
 
@@ -33,6 +36,7 @@ impl Worker {
             rng,
             hand_over: settings.hand_over,
             serves_requests: false,
+            routed: EndpointSet::default(),
             stale_after: settings.metrics.stale_after,
         }
     }

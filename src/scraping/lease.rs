@@ -72,6 +72,13 @@ impl Claim {
         }
     }
 
+    /// Whether whoever held `lease` was of the same configuration, so that this VM has nothing to say
+    /// again if it takes it.
+    #[must_use]
+    pub const fn succeeds(&self, lease: Lease) -> bool {
+        lease.claim.configuration == self.configuration
+    }
+
     /// The lease as this VM writes it to take or renew it.
     #[must_use]
     pub const fn lease(self, now: Timestamp) -> Lease {
@@ -158,6 +165,13 @@ mod tests {
         ] {
             assert_eq!(claimant.judge(lease, at(now), TICK), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn a_successor_is_of_the_same_configuration() {
+        let lease = claim(1, 7, 100).lease(Timestamp::from_millis(1_000));
+        assert!(claim(2, 7, 900).succeeds(lease));
+        assert!(!claim(2, 8, 900).succeeds(lease));
     }
 
     #[test]

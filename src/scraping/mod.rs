@@ -1,14 +1,25 @@
 //! Who scrapes, and when: the rules, without the calls.
 //!
 //! Every worker of Envoy and its main thread run a VM each, and all of them tick. One of them
-//! scrapes for all, by a [`Lease`]; it asks each endpoint once an interval, spread over the
-//! interval by a [`Timetable`].
+//! scrapes for all, by a [`Lease`]. It asks each endpoint as [`ScrapeSettings`] say, at the moments
+//! of a [`Timetable`]: once an interval while the endpoint has traffic, of which the other VMs tell
+//! by a [`TrafficNote`], less often while it has none, and least while it fails.
 
 mod lease;
+mod pace;
+mod secret;
+mod settings;
+mod spec;
 mod timetable;
+mod traffic;
 
 pub use lease::{Claim, Lease, Verdict};
-pub use timetable::Timetable;
+pub use pace::Pace;
+pub use secret::Secret;
+pub use settings::{ScrapeSettings, ScrapeTarget};
+pub use spec::{ScrapeSpec, ScrapeSpecError};
+pub use timetable::{LastScrape, Timetable};
+pub use traffic::{EndpointSet, TrafficNote, has_traffic};
 
 use core::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     client::{Connection, Protocol},
@@ -40,14 +40,25 @@ impl Bed {
             servers.push(server);
         }
         let pool: Vec<SocketAddr> = servers.iter().map(ModelServer::address).collect();
-        let envoy = Envoy::start(
-            configuration
-                .merge_plugin_configuration(&json!({ "endpoints": { "static": pool } }))?,
-        )
-        .await?;
-        let bed = Self { envoy, servers };
+        let bed = Self::around(configuration, servers, &json!(pool)).await?;
         loads_known(&bed.servers).await?;
         Ok(bed)
+    }
+
+    /// Starts an Envoy for these model servers, with them in its pool as `pool` writes them into
+    /// the configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Envoy::start`].
+    pub async fn around(
+        configuration: Configuration,
+        servers: Vec<ModelServer>,
+        pool: &Value,
+    ) -> Result<Self> {
+        let endpoints = json!({ "endpoints": { "static": pool } });
+        let envoy = Envoy::start(configuration.merge_plugin_configuration(&endpoints)?).await?;
+        Ok(Self { envoy, servers })
     }
 
     /// Opens a connection to the listener `inference`.

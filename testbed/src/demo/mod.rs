@@ -14,7 +14,6 @@ use testbed::{
     client::{Connection, Protocol},
     decision::Decision,
     envoy::Envoy,
-    poll,
 };
 
 use crate::{
@@ -25,9 +24,6 @@ use simulated::Simulated;
 use stage::Stage;
 use story::Step;
 use vllm::OnVllm;
-
-/// How long a line may take from Envoy's hands into its log.
-const LOG_DELAY: Duration = Duration::from_secs(5);
 
 /// How often the log is read while the demo waits for requests: soon enough for the eye.
 const LOG_INTERVAL: Duration = Duration::from_millis(250);
@@ -81,7 +77,7 @@ async fn ask<S: Stage>(
     step: &Step<S::Work>,
     id: &str,
 ) -> Result<()> {
-    let loads = stage.loads().await?;
+    let servers = stage.servers().await?;
     let reply = connection.send(step.ask.request(id)?).await?;
     ensure!(
         reply.status.is_success(),
@@ -94,8 +90,8 @@ async fn ask<S: Stage>(
         println!("{}", report::unscored(reached));
         return Ok(());
     }
-    let decision = decision(stage.envoy(), id).await?;
-    println!("{}", report::scored(&decision, &loads, reached, &reply));
+    let decision = stage.envoy().decision_on(id).await?;
+    println!("{}", report::scored(&decision, &servers, reached, &reply));
     insist(&decision, reached).with_context(|| format!("{id} went to {reached}"))
 }
 
@@ -119,17 +115,6 @@ fn insist(decision: &Decision, reached: SocketAddr) -> Result<()> {
         "it did not score best"
     );
     Ok(())
-}
-
-/// The decision on the request with this id, as soon as Envoy has logged it.
-async fn decision(envoy: &Envoy, id: &str) -> Result<Decision> {
-    poll::until(&format!("the decision on {id}"), LOG_DELAY, async || {
-        Ok(envoy
-            .decisions()
-            .into_iter()
-            .find(|decision| decision.request_id.as_deref() == Some(id)))
-    })
-    .await
 }
 
 /// Prints every decision after the first `shown`, for ever.

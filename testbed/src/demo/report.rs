@@ -5,22 +5,22 @@ use std::{
     net::SocketAddr,
 };
 
-use testbed::{client::Reply, decision::Decision, model_server::Load};
+use testbed::{client::Reply, decision::Decision};
 
-use super::stage::Stage;
+use super::stage::{Server, Stage};
 
 /// A routed inference request: what the model servers reported, what they scored, and where the
 /// request arrived.
 pub(super) fn scored(
     decision: &Decision,
-    loads: &BTreeMap<SocketAddr, Load>,
+    servers: &BTreeMap<SocketAddr, Server>,
     arrived: SocketAddr,
     reply: &Reply,
 ) -> String {
     format!(
         "   model {}\n\n{}\n   It arrived at {arrived}, which answered {}{}.",
         model(decision),
-        table(decision, loads),
+        table(decision, servers),
         reply.status.as_u16(),
         if decision.stream {
             " as a stream of events"
@@ -65,21 +65,22 @@ fn model(decision: &Decision) -> &str {
     decision.model.as_deref().unwrap_or("not named")
 }
 
-/// One line for each candidate: its load if that is known, its scores, their weighted sum.
-fn table(decision: &Decision, loads: &BTreeMap<SocketAddr, Load>) -> String {
+/// One line for each candidate: its engine and load if they are known, its scores, their weighted
+/// sum.
+fn table(decision: &Decision, servers: &BTreeMap<SocketAddr, Server>) -> String {
     let candidates = &decision.candidates;
     let scorers: BTreeSet<&str> = candidates
         .iter()
         .flat_map(|it| it.scores.keys())
         .map(String::as_str)
         .collect();
-    let show_loads = !loads.is_empty();
+    let show_servers = !servers.is_empty();
 
-    let mut rows = vec![header(&scorers, show_loads)];
+    let mut rows = vec![header(&scorers, show_servers)];
     for candidate in candidates {
         let mut row = vec![candidate.endpoint.to_string()];
-        if show_loads {
-            row.extend(load_cells(loads.get(&candidate.endpoint)));
+        if show_servers {
+            row.extend(server_cells(servers.get(&candidate.endpoint)));
         }
         let score = |scorer: &&str| {
             candidate
@@ -96,32 +97,36 @@ fn table(decision: &Decision, loads: &BTreeMap<SocketAddr, Load>) -> String {
         });
         rows.push(row);
     }
-    align(&rows)
+    align(&rows, 1 + usize::from(show_servers))
 }
 
-fn header(scorers: &BTreeSet<&str>, show_loads: bool) -> Vec<String> {
-    let loads: &[&str] = if show_loads {
-        &["waiting", "running", "KV used"]
+fn header(scorers: &BTreeSet<&str>, show_servers: bool) -> Vec<String> {
+    let server: &[&str] = if show_servers {
+        &["engine", "waiting", "running", "KV used"]
     } else {
         &[]
     };
     let mut row = vec!["model server".to_owned()];
-    row.extend(loads.iter().map(|&name| name.to_owned()));
+    row.extend(server.iter().map(|&name| name.to_owned()));
     row.extend(scorers.iter().map(|&scorer| scorer.to_owned()));
     row.extend(["total".to_owned(), String::new()]);
     row
 }
 
-fn load_cells(load: Option<&Load>) -> [String; 3] {
-    load.map_or([const { String::new() }; 3], |load| {
-        let used = format!("{:.0} %", load.kv_cache_usage * 100.0);
-        [load.waiting.to_string(), load.running.to_string(), used]
+fn server_cells(server: Option<&Server>) -> [String; 4] {
+    server.map_or([const { String::new() }; 4], |Server { engine, load }| {
+        [
+            (*engine).to_owned(),
+            load.waiting.to_string(),
+            load.running.to_string(),
+            format!("{:.0} %", load.kv_cache_usage * 100.0),
+        ]
     })
 }
 
-/// Columns as wide as their widest cell: the first and the last to the left, the others, which are
-/// numbers, to the right.
-fn align(rows: &[Vec<String>]) -> String {
+/// Columns as wide as their widest cell: the first `texts` and the last to the left, the others,
+/// which are numbers, to the right.
+fn align(rows: &[Vec<String>], texts: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column| {
         rows.iter()
@@ -137,7 +142,7 @@ fn align(rows: &[Vec<String>]) -> String {
             .zip(&widths)
             .enumerate()
             .map(|(column, (cell, &width))| {
-                if column == 0 || column + 1 == columns {
+                if column < texts || column + 1 == columns {
                     format!("{cell:<width$}")
                 } else {
                     format!("{cell:>width$}")

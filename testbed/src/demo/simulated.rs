@@ -3,19 +3,23 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context, Result};
+use serde_json::json;
 use testbed::{
     bed::{self, Bed},
     client::Reply,
     envoy::{Configuration, Envoy, HandOver},
-    model_server::Load,
+    model_server::{Dialect, Load, ModelServer},
 };
 
 use super::{
-    stage::Stage,
+    stage::{Server, Stage},
     story::{Step, chat, completion, models},
 };
 
 const MODEL: &str = "llama-3.1-8b-instruct";
+
+/// One of each: what a pool may be mixed of.
+const FLEET: [Dialect; 3] = [Dialect::Vllm, Dialect::Sglang, Dialect::TritonTensorRtLlm];
 
 /// Simulated model servers.
 pub(super) struct Simulated(Bed);
@@ -23,8 +27,10 @@ pub(super) struct Simulated(Bed);
 impl Stage for Simulated {
     type Work = Load;
 
-    const OPENING: &'static str =
-        "Starting three simulated model servers, and Envoy with the endpoint picker ...";
+    const OPENING: &'static str = "\
+        Starting three simulated model servers, and Envoy with the endpoint picker ...\n\
+        Their metrics are those of a vLLM, an SGLang and a Triton with TensorRT-LLM. Nobody tells the filter: it\n\
+        recognizes each by what it says.";
     const MODEL: &'static str = MODEL;
     const WHERE: &'static str = "The response header x-model-server says who answered.";
 
@@ -57,7 +63,7 @@ impl Stage for Simulated {
             },
             Step {
                 title: "GET /v1/models: no prompt to place, so any healthy model server will do",
-                work: [Load::default(); 3],
+                work: [load(0, 4, 0.30); 3],
                 ask: models(),
             },
         ]
@@ -65,8 +71,13 @@ impl Stage for Simulated {
 
     async fn start() -> Result<Self> {
         let configuration = Configuration::shipped(HandOver::OriginalDstHeader)?;
+        let mut servers = Vec::new();
+        for dialect in FLEET {
+            servers.push(ModelServer::start_as(dialect).await?);
+        }
+        let pool: Vec<SocketAddr> = servers.iter().map(ModelServer::address).collect();
         Ok(Self(
-            Bed::start(configuration, &[Load::default(); 3]).await?,
+            Bed::around(configuration, servers, &json!(pool)).await?,
         ))
     }
 
@@ -81,10 +92,14 @@ impl Stage for Simulated {
         bed::loads_known(&self.0.servers).await
     }
 
-    async fn loads(&self) -> Result<BTreeMap<SocketAddr, Load>> {
-        let servers = self.0.servers.iter();
+    async fn servers(&self) -> Result<BTreeMap<SocketAddr, Server>> {
+        let servers = self.0.servers.iter().zip(FLEET);
         Ok(servers
-            .map(|server| (server.address(), server.load()))
+            .map(|(server, dialect)| {
+                let engine = dialect.engine();
+                let load = server.load();
+                (server.address(), Server { engine, load })
+            })
             .collect())
     }
 

@@ -7,6 +7,14 @@ use testbed::{client::Reply, envoy::Envoy, model_server::Load};
 
 use super::story::Step;
 
+/// A model server as it is at a moment.
+pub(super) struct Server {
+    /// What the filter calls its kind.
+    pub(super) engine: &'static str,
+    /// The load that it reports.
+    pub(super) load: Load,
+}
+
 /// Three model servers behind an Envoy with the endpoint picker. All of it stops when it is
 /// dropped.
 pub(super) trait Stage: Sized {
@@ -35,8 +43,8 @@ pub(super) trait Stage: Sized {
     /// it.
     async fn set(&mut self, work: &[Self::Work; 3]) -> Result<()>;
 
-    /// The load of every model server at this moment.
-    async fn loads(&self) -> Result<BTreeMap<SocketAddr, Load>>;
+    /// Every model server at this moment.
+    async fn servers(&self) -> Result<BTreeMap<SocketAddr, Server>>;
 
     /// The model server that a request has reached, as somebody other than the filter says.
     async fn reached(&self, request_id: &str, reply: &Reply) -> Result<SocketAddr>;

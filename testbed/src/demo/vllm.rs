@@ -7,16 +7,15 @@ use serde_json::json;
 use testbed::{
     bed,
     client::Reply,
-    envoy::{Configuration, Envoy, HandOver},
+    envoy::{Configuration, Envoy, HandOver, LOG_DELAY},
     load::watch::Watch,
-    model_server::Load,
+    model_server::{Dialect, Load},
     poll,
     vllm::{HeldLoad, KV_CACHE_TOKENS, MAX_NUM_SEQS, MODEL, Vllm},
 };
 
 use super::{
-    LOG_DELAY,
-    stage::Stage,
+    stage::{Server, Stage},
     story::{Step, chat, completion, models},
 };
 
@@ -118,9 +117,13 @@ impl Stage for OnVllm {
         bed::scraped(&self.envoy, &pool).await
     }
 
-    async fn loads(&self) -> Result<BTreeMap<SocketAddr, Load>> {
+    async fn servers(&self) -> Result<BTreeMap<SocketAddr, Server>> {
         let pool: Vec<SocketAddr> = self.servers.iter().map(Vllm::address).collect();
-        loads(&self.watch, &pool).await
+        let engine = Dialect::Vllm.engine();
+        let loads = loads(&self.watch, &pool).await?.into_iter();
+        Ok(loads
+            .map(|(address, load)| (address, Server { engine, load }))
+            .collect())
     }
 
     async fn reached(&self, request_id: &str, _reply: &Reply) -> Result<SocketAddr> {

@@ -39,6 +39,9 @@ pub const WORKERS: u64 = 2;
 /// tests that run side by side on two cores compile the module side by side.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a line may take from Envoy's hands into its log.
+pub const LOG_DELAY: Duration = Duration::from_secs(5);
+
 /// How an Envoy runs, apart from its configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -252,6 +255,22 @@ impl Envoy {
     #[must_use]
     pub fn decisions(&self) -> Vec<Decision> {
         self.log().lines().filter_map(Decision::in_line).collect()
+    }
+
+    /// The decision on the request with this id, as soon as it is logged.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub async fn decision_on(&self, request_id: &str) -> Result<Decision> {
+        let what = format!("the decision on {request_id}");
+        poll::until(&what, LOG_DELAY, async || {
+            Ok(self
+                .decisions()
+                .into_iter()
+                .find(|decision| decision.request_id.as_deref() == Some(request_id)))
+        })
+        .await
     }
 
     /// Changes the filter's configuration by a JSON merge patch, and waits until every worker has

@@ -6,6 +6,8 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
+use super::dialect::{self, Dialect};
+
 /// The load of a model server, as its metrics tell it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
@@ -34,13 +36,23 @@ const ANSWER: [&str; 12] = [
 ];
 
 /// An engine that makes canned tokens at a set pace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Engine {
+    dialect: Dialect,
     load: watch::Sender<Load>,
     token_interval: watch::Sender<Duration>,
 }
 
 impl Engine {
+    /// An idle one that shows its metrics as this kind of model server does.
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            load: watch::Sender::default(),
+            token_interval: watch::Sender::default(),
+        }
+    }
+
     pub(super) fn set_load(&self, load: Load) {
         self.load.send_replace(load);
     }
@@ -52,6 +64,11 @@ impl Engine {
     /// The load at this moment.
     pub(super) fn load(&self) -> Load {
         *self.load.borrow()
+    }
+
+    /// What it shows of its load.
+    pub(super) fn exposition(&self) -> String {
+        dialect::with_load(self.dialect, self.load())
     }
 
     /// Begins an answer of at most `max_tokens`.

@@ -27,11 +27,13 @@ pub struct Received {
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     scrapes: Mutex<Vec<Instant>>,
+    last_scrape: Mutex<HeaderMap>,
     requests: Mutex<Vec<Received>>,
 }
 
 impl Journal {
-    pub(super) fn record_scrape(&self) {
+    pub(super) fn record_scrape(&self, headers: HeaderMap) {
+        *lock(&self.last_scrape) = headers;
         lock(&self.scrapes).push(Instant::now());
     }
 
@@ -43,12 +45,17 @@ impl Journal {
         lock(&self.scrapes).clone()
     }
 
+    /// The header fields of the last scrape.
+    pub(super) fn last_scrape(&self) -> HeaderMap {
+        lock(&self.last_scrape).clone()
+    }
+
     pub(super) fn requests(&self) -> Vec<Received> {
         lock(&self.requests).clone()
     }
 }
 
-/// A list is whole after each push, also when the thread that pushed has panicked later.
-fn lock<T>(list: &Mutex<T>) -> MutexGuard<'_, T> {
-    list.lock().unwrap_or_else(PoisonError::into_inner)
+/// What is kept is whole after each change, also when the thread that made it has panicked later.
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

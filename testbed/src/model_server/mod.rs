@@ -32,6 +32,7 @@ mod dialect;
 mod engine;
 mod faults;
 mod journal;
+mod metrics;
 mod openai;
 mod service;
 mod simulator;
@@ -39,13 +40,14 @@ mod simulator;
 mod tests;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
-use hyper::server::conn::http1;
+use axum::Router;
+use hyper::{HeaderMap, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     net::TcpListener,
@@ -63,10 +65,14 @@ pub use dialect::Dialect;
 pub use engine::{BLOCK_TOKENS, SpeedClass, Work};
 pub use faults::{Faults, MetricsFault};
 pub use journal::Received;
+pub use metrics::MetricsAccess;
 pub use simulator::{SimulatorConfig, Snapshot};
 
 /// The response header in which every simulated model server names itself, as `ip:port`.
 pub const MODEL_SERVER_HEADER: &str = "x-model-server";
+
+/// A free port of the loopback interface.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Header fields a request may have. hyper's own limit is 100, less than what Envoy lets through.
 const MAX_HEADERS: usize = 1000;
@@ -86,6 +92,9 @@ pub struct ModelServer {
 #[derive(Debug)]
 struct State {
     address: SocketAddr,
+    access: MetricsAccess,
+    /// Where the metrics are: `address`, if they have no port of their own.
+    metrics_address: SocketAddr,
     backend: Backend,
     faults: watch::Sender<Faults>,
     failing: Mutex<Share>,
@@ -130,14 +139,32 @@ fn pick(picks: &Mutex<Share>, share: f64) -> bool {
 }
 
 impl ModelServer {
-    /// Starts an idle server on a free port, whose load is set by hand.
+    /// Starts an idle server on a free port, whose load is set by hand, and which shows it as vLLM
+    /// does.
     ///
     /// # Errors
     ///
     /// When no loopback port can be had.
     pub async fn start() -> Result<Self> {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self::serve(any, Backend::Canned(Engine::default())).await
+        Self::start_as(Dialect::Vllm).await
+    }
+
+    /// As [`ModelServer::start`], with the metrics of this kind of model server.
+    ///
+    /// # Errors
+    ///
+    /// When no loopback port can be had.
+    pub async fn start_as(dialect: Dialect) -> Result<Self> {
+        Self::start_with(dialect, MetricsAccess::default()).await
+    }
+
+    /// As [`ModelServer::start_as`], with the metrics where `access` says.
+    ///
+    /// # Errors
+    ///
+    /// When no loopback port can be had.
+    pub async fn start_with(dialect: Dialect, access: MetricsAccess) -> Result<Self> {
+        Self::serve(ANY_PORT, access, Backend::Canned(Engine::new(dialect))).await
     }
 
     /// Starts a server on a free port, whose load is what its requests make it.
@@ -146,7 +173,7 @@ impl ModelServer {
     ///
     /// When the configuration is not possible, or no loopback port can be had.
     pub async fn simulate(config: SimulatorConfig) -> Result<Self> {
-        Self::simulate_at((Ipv4Addr::LOCALHOST, 0).into(), config).await
+        Self::simulate_at(ANY_PORT, config).await
     }
 
     /// As [`ModelServer::simulate`], on a given address.
@@ -156,15 +183,24 @@ impl ModelServer {
     /// When the configuration is not possible, or the address cannot be had.
     pub async fn simulate_at(address: SocketAddr, config: SimulatorConfig) -> Result<Self> {
         let simulator = Arc::new(Simulator::new(config)?);
-        Self::serve(address, Backend::Simulated(simulator)).await
+        let access = MetricsAccess::default();
+        Self::serve(address, access, Backend::Simulated(simulator)).await
     }
 
-    async fn serve(address: SocketAddr, backend: Backend) -> Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("a simulated model server cannot listen on {address}"))?;
+    async fn serve(address: SocketAddr, access: MetricsAccess, backend: Backend) -> Result<Self> {
+        let listener = listen(address).await?;
+        let metrics_listener = if access.own_port {
+            Some(listen(ANY_PORT).await?)
+        } else {
+            None
+        };
         let state = Arc::new(State {
             address: listener.local_addr()?,
+            access,
+            metrics_address: metrics_listener
+                .as_ref()
+                .unwrap_or(&listener)
+                .local_addr()?,
             backend,
             faults: watch::Sender::default(),
             failing: Mutex::default(),
@@ -172,7 +208,7 @@ impl ModelServer {
             restarts: watch::Sender::default(),
             journal: Journal::default(),
         });
-        let serving = tokio::spawn(serve(listener, Arc::clone(&state)));
+        let serving = tokio::spawn(serve(listener, metrics_listener, Arc::clone(&state)));
         Ok(Self { state, serving })
     }
 
@@ -182,7 +218,13 @@ impl ModelServer {
         self.state.address
     }
 
-    /// The load that `/metrics` reports.
+    /// Where its metrics are.
+    #[must_use]
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.state.metrics_address
+    }
+
+    /// The load that its metrics report.
     #[must_use]
     pub fn load(&self) -> Load {
         match &self.state.backend {
@@ -191,7 +233,7 @@ impl ModelServer {
         }
     }
 
-    /// Sets the load that `/metrics` reports; of no effect on a server that simulates its own.
+    /// Sets the load that its metrics report; of no effect on a server that simulates its own.
     pub fn set_load(&self, load: Load) {
         if let Backend::Canned(engine) = &self.state.backend {
             engine.set_load(load);
@@ -233,7 +275,7 @@ impl ModelServer {
         Ok(())
     }
 
-    /// Lets `/metrics` fail, or work again.
+    /// Lets its metrics fail, or work again.
     pub fn set_metrics_fault(&self, fault: Option<MetricsFault>) {
         self.state
             .faults
@@ -246,10 +288,16 @@ impl ModelServer {
         self.state.restart();
     }
 
-    /// When each `GET /metrics` arrived, in that order, whatever it was answered.
+    /// When it was asked for its metrics each time, in that order, whatever it answered.
     #[must_use]
     pub fn scrapes(&self) -> Vec<Instant> {
         self.state.journal.scrapes()
+    }
+
+    /// The header fields with which it was asked for its metrics last; none if it never was.
+    #[must_use]
+    pub fn last_scrape(&self) -> HeaderMap {
+        self.state.journal.last_scrape()
     }
 
     /// Every request but the scrapes, in the order in which their bodies were complete. A server that
@@ -266,15 +314,32 @@ impl Drop for ModelServer {
     }
 }
 
-/// Accepts until it is aborted. The connections and the engine end with it, since they are owned by
-/// this future; `axum::serve` would leave them running.
-async fn serve(listener: TcpListener, state: Arc<State>) {
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("a simulated model server cannot listen on {address}"))
+}
+
+/// Serves until it is aborted. The engine and the port of the metrics end with it, since they are
+/// owned by this future.
+async fn serve(listener: TcpListener, metrics: Option<TcpListener>, state: Arc<State>) {
     let mut tasks = JoinSet::new();
     if let Backend::Simulated(simulator) = &state.backend {
         let (simulator, faults) = (Arc::clone(simulator), state.faults.subscribe());
         tasks.spawn(async move { simulator.run(faults).await });
     }
-    let service = TowerToHyperService::new(service::router(Arc::clone(&state)));
+    if let Some(metrics) = metrics {
+        let router = service::metrics_router(Arc::clone(&state));
+        tasks.spawn(accept(metrics, router, Arc::clone(&state)));
+    }
+    accept(listener, service::router(Arc::clone(&state)), state).await;
+}
+
+/// Accepts until it is aborted. The connections end with it, since they are owned by this future;
+/// `axum::serve` would leave them running.
+async fn accept(listener: TcpListener, router: Router, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    let service = TowerToHyperService::new(router);
     loop {
         tokio::select! {
             accepted = listener.accept() => {
@@ -286,7 +351,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
                     .max_headers(MAX_HEADERS)
                     .serve_connection(TokioIo::new(stream), service.clone());
                 let mut restarts = state.restarts.subscribe();
-                tasks.spawn(async move {
+                connections.spawn(async move {
                     tokio::pin!(connection);
                     // How a connection ends is its client's affair too.
                     tokio::select! {
@@ -299,7 +364,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
                 });
             }
             // Forgets the connections that have ended.
-            Some(_) = tasks.join_next() => {}
+            Some(_) = connections.join_next() => {}
         }
     }
 }

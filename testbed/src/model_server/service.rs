@@ -1,12 +1,12 @@
 //! The HTTP interface: which path is answered by what, and what all answers have in common.
 
-use std::{future, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
     body::Body,
     extract::{DefaultBodyLimit, Request, State as FromState},
-    http::{HeaderValue, Method, StatusCode, Uri, header::CONTENT_TYPE},
+    http::{HeaderValue, StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -15,24 +15,15 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use super::{
-    Backend, Faults, MODEL_SERVER_HEADER, MetricsFault, State, dialect, journal::Received, openai,
-};
+use super::{Backend, Faults, MODEL_SERVER_HEADER, State, journal::Received, metrics, openai};
 
-/// No exposition by any reading: bytes that are not UTF-8, braces and quotes that never close,
-/// names without values.
-const GARBAGE: &[u8] = b"\xff\xfe\x00<html>{{{\"\n\
-    vllm:num_requests_waiting{engine=\"0\n\
-    vllm:kv_cache_usage_perc\n\
-    \x80 = =";
-
+/// What is answered on the port where requests come.
 pub(super) fn router(state: Arc<State>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/v1/chat/completions", post(openai::chat_completions))
         .route("/v1/completions", post(openai::completions))
         .route("/v1/models", get(openai::models))
         .route("/health", get(StatusCode::OK))
-        .route("/metrics", get(metrics))
         .route(
             "/simulator/faults",
             get(faults).put(set_faults).delete(clear_faults),
@@ -41,11 +32,36 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .fallback(not_found)
         // Prompts with images in them are larger than axum's limit of 2 MB.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(Arc::clone(&state), record))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), record));
+    let router = if state.access.own_port {
+        router
+    } else {
+        router.merge(metrics::router(&state.access))
+    };
+    signed(router, state)
+}
+
+/// What is answered on the port that metrics have for themselves.
+pub(super) fn metrics_router(state: Arc<State>) -> Router {
+    signed(metrics::router(&state.access), state)
+}
+
+fn signed(router: Router<Arc<State>>, state: Arc<State>) -> Router {
+    router
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), sign))
         .with_state(state)
 }
 
-/// Notes every request down before it is answered, and signs every answer.
+/// Says in every answer whose it is.
+async fn sign(FromState(state): FromState<Arc<State>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Ok(address) = HeaderValue::from_str(&state.address.to_string()) {
+        response.headers_mut().insert(MODEL_SERVER_HEADER, address);
+    }
+    response
+}
+
+/// Notes a request down before it is answered.
 async fn record(FromState(state): FromState<Arc<State>>, request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     let Ok(collected) = body.collect().await else {
@@ -54,9 +70,7 @@ async fn record(FromState(state): FromState<Arc<State>>, request: Request, next:
     };
     let trailers = collected.trailers().cloned();
     let body = collected.to_bytes();
-    if head.method == Method::GET && head.uri.path() == "/metrics" {
-        state.journal.record_scrape();
-    } else if matches!(state.backend, Backend::Canned(_)) {
+    if matches!(state.backend, Backend::Canned(_)) {
         state.journal.record(Received {
             method: head.method.clone(),
             uri: head.uri.clone(),
@@ -65,31 +79,7 @@ async fn record(FromState(state): FromState<Arc<State>>, request: Request, next:
             trailers,
         });
     }
-    let mut response = next.run(Request::from_parts(head, Body::from(body))).await;
-    if let Ok(address) = HeaderValue::from_str(&state.address.to_string()) {
-        response.headers_mut().insert(MODEL_SERVER_HEADER, address);
-    }
-    response
-}
-
-async fn metrics(FromState(state): FromState<Arc<State>>) -> Response {
-    let fault = state.faults.borrow().metrics.clone();
-    let exposition = || match &state.backend {
-        Backend::Canned(engine) => dialect::with_load(engine.load()),
-        Backend::Simulated(simulator) => simulator.render(),
-    };
-    let head = [(CONTENT_TYPE, dialect::CONTENT_TYPE)];
-    match fault {
-        None => (head, exposition()).into_response(),
-        Some(MetricsFault::Missing(families)) => {
-            (head, dialect::without_families(&exposition(), &families)).into_response()
-        }
-        Some(MetricsFault::Hang) => future::pending().await,
-        Some(MetricsFault::Garbage) => (head, GARBAGE).into_response(),
-        Some(MetricsFault::Status(code)) => StatusCode::from_u16(code)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            .into_response(),
-    }
+    next.run(Request::from_parts(head, Body::from(body))).await
 }
 
 async fn faults(FromState(state): FromState<Arc<State>>) -> Json<Faults> {

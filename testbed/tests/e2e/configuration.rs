@@ -15,7 +15,7 @@ async fn shipped_configurations_are_valid() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_invalid_is_refused_with_its_json_path() -> Result<()> {
-    let patches_and_paths: [(Value, &str); 8] = [
+    let patches_and_paths: [(Value, &str); 14] = [
         (
             json!({ "endpoints": { "static": ["127.0.0.1:8001", "model-server:8000"] } }),
             "endpoints.static[1]",
@@ -24,12 +24,30 @@ async fn what_is_invalid_is_refused_with_its_json_path() -> Result<()> {
             json!({ "endpoints": { "static": [{ "address": "127.0.0.1" }] } }),
             "endpoints.static[0]",
         ),
+        (
+            json!({ "endpoints": { "static": [{ "address": "127.0.0.1:1", "engine": "magic" }] } }),
+            "endpoints.static[0].engine",
+        ),
+        (
+            json!({ "endpoints": { "static": [
+                { "address": "127.0.0.1:1", "scrape": { "path": "metrics" } },
+            ] } }),
+            "endpoints.static[0].scrape.path",
+        ),
         (json!({ "endpoints": { "statik": [] } }), "endpoints.statik"),
         (
             json!({ "metrics": { "interval": "soon" } }),
             "metrics.interval",
         ),
+        (
+            json!({ "metrics": { "interval": "200ms", "idleInterval": "100ms" } }),
+            "metrics.idleInterval",
+        ),
         (json!({ "metrics": { "cluster": null } }), "metrics"),
+        (
+            json!({ "metrics": { "engine": "magic" } }),
+            "metrics.engine",
+        ),
         (
             json!({ "scheduling": { "scorers": [{ "type": "queue" }, { "type": "magic" }] } }),
             "scheduling.scorers[1]",
@@ -39,8 +57,16 @@ async fn what_is_invalid_is_refused_with_its_json_path() -> Result<()> {
             "destination.handOver",
         ),
         (
-            json!({ "metrics": { "mapping": { "waitingRequests": "{" } } }),
-            "metrics.mapping.waitingRequests",
+            json!({ "metrics": { "engines": { "vllm": { "signals": { "waitingRequests": "{" } } } } }),
+            "metrics.engines.vllm.signals.waitingRequests",
+        ),
+        (
+            json!({ "metrics": { "engines": { "ours": { "signals": { "luck": "family" } } } } }),
+            "metrics.engines.ours.signals",
+        ),
+        (
+            json!({ "metrics": { "engines": { "ours": { "extends": "theirs" } } } }),
+            "metrics.engines.ours.extends",
         ),
     ];
     for (patch, path) in patches_and_paths {

@@ -54,6 +54,8 @@ async fn once_it_shows_every_decision_and_ends_well() -> Result<()> {
     for word in [
         "llama-3.1-8b-instruct",
         "codellama-13b",
+        "  sglang  ",
+        "  triton-tensorrt-llm  ",
         "queue",
         "kv-cache-utilization",
         "total",

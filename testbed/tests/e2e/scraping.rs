@@ -1,10 +1,7 @@
 //! Each model server is scraped once an interval, by one of the VMs, and goes on being scraped when
 //! the configuration changes.
 
-use std::{
-    ops::Range,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -17,8 +14,8 @@ use testbed::{
 };
 
 use crate::support::{
-    PATIENCE, addresses, assert_filter_never_failed, chat, connections_to_every_worker, queue,
-    scraping_every, served_by,
+    PATIENCE, addresses, assert_filter_never_failed, chat, connections_to_every_worker, count_in,
+    queue, scraping_every, served_by, thread_of,
 };
 
 /// Long beside the delays of a busy machine.
@@ -92,11 +89,11 @@ async fn under_traffic_the_main_thread_scrapes() -> Result<()> {
     let (bed, mut connections) = busy_bed().await?;
     poll::until("the main thread to have taken over", PATIENCE, async || {
         let log = bed.envoy.log();
-        let main_thread = log.lines().find_map(thread);
+        let main_thread = log.lines().find_map(thread_of);
         let scraper = log
             .lines()
             .filter(|line| line.contains("this VM scrapes"))
-            .filter_map(thread)
+            .filter_map(thread_of)
             .next_back();
         Ok((scraper.is_some() && scraper == main_thread).then_some(()))
     })
@@ -128,29 +125,16 @@ async fn busy_bed() -> Result<(Bed, Vec<Connection>)> {
     Ok((bed, connections))
 }
 
-/// The thread that wrote a line of Envoy's log: `[time][thread][level]…`. The first line is the
-/// main thread's.
-fn thread(line: &str) -> Option<u32> {
-    line.split(['[', ']']).nth(3)?.parse().ok()
-}
-
 /// Counts the scrapes of each server between two readings of the clock.
 async fn assert_scraped_once_an_interval(servers: &[ModelServer]) {
     let start = Instant::now();
     tokio::time::sleep(TEN_INTERVALS).await;
     for server in servers {
-        let counted = count(&server.scrapes(), start..start + TEN_INTERVALS);
+        let counted = count_in(&server.scrapes(), start..start + TEN_INTERVALS);
         assert!(
             (9..=11).contains(&counted),
             "{} was scraped {counted} times in ten intervals",
             server.address()
         );
     }
-}
-
-fn count(scrapes: &[Instant], span: Range<Instant>) -> usize {
-    scrapes
-        .iter()
-        .filter(|scrape| span.contains(scrape))
-        .count()
 }

@@ -1,9 +1,14 @@
 //! What the tests have in common: requests, loads, and what holds after every one of them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use hyper::{Request, StatusCode};
+use hyper::{Request, StatusCode, header::HeaderValue};
 use serde_json::json;
 use testbed::{
     bed::Bed,
@@ -41,11 +46,11 @@ pub(crate) fn kv_cache(kv_cache_usage: f64) -> Load {
     }
 }
 
-/// A shipped configuration that scrapes at this interval.
+/// A shipped configuration that scrapes at this interval, also servers without traffic.
 pub(crate) fn scraping_every(interval: Duration, hand_over: HandOver) -> Result<Configuration> {
     let interval = format!("{}ms", interval.as_millis());
-    Configuration::shipped(hand_over)?
-        .merge_plugin_configuration(&json!({ "metrics": { "interval": interval } }))
+    let metrics = json!({ "interval": interval, "idleInterval": interval });
+    Configuration::shipped(hand_over)?.merge_plugin_configuration(&json!({ "metrics": metrics }))
 }
 
 /// A bed with these loads, for tests that do not measure time.
@@ -88,6 +93,14 @@ pub(crate) fn chat() -> Result<Request<Body>> {
     post(CHAT, client::whole(chat_body()))
 }
 
+/// A short chat completion under an id by which its decision is found.
+pub(crate) fn chat_as(id: &str) -> Result<Request<Body>> {
+    let mut request = chat()?;
+    let id = HeaderValue::from_str(id)?;
+    request.headers_mut().insert("x-request-id", id);
+    Ok(request)
+}
+
 /// A `GET`.
 pub(crate) fn get(path: &str) -> Result<Request<Body>> {
     Ok(Request::get(path).body(client::empty())?)
@@ -120,6 +133,14 @@ pub(crate) fn addresses(servers: &[ModelServer]) -> Vec<SocketAddr> {
     servers.iter().map(ModelServer::address).collect()
 }
 
+/// How many scrapes fall into a span of time.
+pub(crate) fn count_in(scrapes: &[Instant], span: Range<Instant>) -> usize {
+    scrapes
+        .iter()
+        .filter(|scrape| span.contains(scrape))
+        .count()
+}
+
 /// Connections of which every worker has at least one.
 pub(crate) async fn connections_to_every_worker(
     envoy: &Envoy,
@@ -143,6 +164,21 @@ pub(crate) async fn connections_to_every_worker(
         }
     }
     anyhow::bail!("{ENOUGH_CONNECTIONS} connections, and a worker without one")
+}
+
+/// What the filter counts of the pool.
+pub(crate) async fn filter_stats(envoy: &Envoy) -> Result<BTreeMap<String, u64>> {
+    const PREFIX: &str = "wasmcustom.endpoint_picker.default.";
+    let stats = envoy.stats(PREFIX).await?.into_iter();
+    Ok(stats
+        .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value)))
+        .collect())
+}
+
+/// The thread that wrote a line of Envoy's log: `[time][thread][level]…`. The first line is the
+/// main thread's.
+pub(crate) fn thread_of(line: &str) -> Option<u32> {
+    line.split(['[', ']']).nth(3)?.parse().ok()
 }
 
 /// Asserts that the filter has neither panicked nor been reloaded in any worker since Envoy

@@ -15,15 +15,19 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use super::{
-    SimulatorConfig,
+    Load, SimulatorConfig,
     engine::{Bounds, Gauges, Statistics},
+    openai::MODEL,
 };
 
 pub(super) use text::without_families;
-pub(super) use vllm::with_load;
 
 /// The media type of every exposition.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Blocks in the KV cache of a server whose load is set by hand: the share in use is told to four
+/// digits.
+const KV_BLOCKS: usize = 10_000;
 
 /// Whose metrics a simulated model server shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -43,6 +47,18 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// What the filter calls this kind of model server.
+    #[must_use]
+    pub const fn engine(self) -> &'static str {
+        match self {
+            Self::Vllm => "vllm",
+            Self::Sglang => "sglang",
+            Self::TritonTensorRtLlm => "triton-tensorrt-llm",
+            Self::Tgi => "tgi",
+            Self::LlamaCpp => "llama.cpp",
+        }
+    }
+
     /// The bounds of its histograms, for a model with this context.
     pub(super) fn bounds(self, max_model_len: usize) -> Bounds {
         let vllm = vllm::bounds(max_model_len);
@@ -98,6 +114,31 @@ impl Exposition {
             Self::Tgi => tgi::render(state),
             Self::LlamaCpp => llama_cpp::render(state),
         }
+    }
+}
+
+/// The exposition of a server that has never done anything, with this load in it.
+pub(super) fn with_load(dialect: Dialect, load: Load) -> String {
+    if dialect == Dialect::Vllm {
+        return vllm::with_load(load);
+    }
+    let config = SimulatorConfig {
+        dialect,
+        model: MODEL.to_owned(),
+        ..SimulatorConfig::default()
+    };
+    let statistics = Statistics::new(&dialect.bounds(config.max_model_len));
+    Exposition::new(&config, 0.0).render(&gauges(load), &statistics, 0.0)
+}
+
+/// The gauges of an engine under this load, all of which decodes.
+fn gauges(load: Load) -> Gauges {
+    Gauges {
+        waiting: load.waiting as usize,
+        running: load.running as usize,
+        kv_used: (load.kv_cache_usage * KV_BLOCKS as f64).round() as usize,
+        kv_blocks: KV_BLOCKS,
+        ..Gauges::default()
     }
 }
 

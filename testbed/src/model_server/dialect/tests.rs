@@ -342,12 +342,13 @@ fn adapters_of_the_past_stay_as_in_a_real_one() {
 
 #[test]
 fn a_load_set_by_hand_is_all_that_differs_from_an_idle_server() {
-    assert_eq!(with_load(Load::default()), IDLE);
-    let exposition = with_load(Load {
+    assert_eq!(with_load(Dialect::Vllm, Load::default()), IDLE);
+    let load = Load {
         waiting: 7,
         running: 12,
         kv_cache_usage: 0.25,
-    });
+    };
+    let exposition = with_load(Dialect::Vllm, load);
     let changed: Vec<&str> = exposition
         .lines()
         .zip(IDLE.lines())
@@ -362,6 +363,63 @@ fn a_load_set_by_hand_is_all_that_differs_from_an_idle_server() {
         ]
     );
     assert_eq!(exposition.lines().count(), IDLE.lines().count());
+}
+
+#[test]
+fn every_dialect_shows_a_load_set_by_hand() {
+    let load = Load {
+        waiting: 7,
+        running: 12,
+        kv_cache_usage: 0.0123,
+    };
+    let cases: [(Dialect, &[(&str, f64)]); 5] = [
+        (
+            Dialect::Vllm,
+            &[
+                ("vllm:num_requests_waiting", 7.0),
+                ("vllm:num_requests_running", 12.0),
+                ("vllm:kv_cache_usage_perc", 0.0123),
+            ],
+        ),
+        (
+            Dialect::Sglang,
+            &[
+                ("sglang:num_queue_reqs", 7.0),
+                ("sglang:num_running_reqs", 12.0),
+                ("sglang:token_usage", 0.0123),
+                (r#"sglang:num_requests_total{model_name="tiny"}"#, 0.0),
+            ],
+        ),
+        (
+            Dialect::TritonTensorRtLlm,
+            &[
+                (r#"nv_trt_llm_request_metrics{request_type="waiting"}"#, 7.0),
+                (r#"nv_trt_llm_request_metrics{request_type="active"}"#, 19.0),
+                (
+                    r#"nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction"}"#,
+                    0.0123,
+                ),
+            ],
+        ),
+        (
+            Dialect::Tgi,
+            &[("tgi_queue_size", 7.0), ("tgi_batch_current_size", 12.0)],
+        ),
+        (
+            Dialect::LlamaCpp,
+            &[
+                ("llamacpp:requests_deferred", 7.0),
+                ("llamacpp:requests_processing", 12.0),
+            ],
+        ),
+    ];
+    for (dialect, expected) in cases {
+        let text = with_load(dialect, load);
+        assert_valid(&text);
+        for (selector, expected) in expected {
+            assert_eq!(value(&text, selector), *expected, "{dialect:?} {selector}");
+        }
+    }
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(super) fn bounds(max_model_len: usize) -> Bounds {
 }
 
 /// The idle exposition with this load in it, and nothing else changed.
-pub(in super::super) fn with_load(load: Load) -> String {
+pub(super) fn with_load(load: Load) -> String {
     let mut exposition = String::with_capacity(IDLE.len() + 64);
     for line in IDLE.split_inclusive('\n') {
         let live = sample(line).and_then(|(series, family)| {

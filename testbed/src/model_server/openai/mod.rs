@@ -25,7 +25,7 @@ use super::{Backend, State};
 
 /// The model that a server whose load is set by hand says to serve: the one that its exposition
 /// names. It answers requests for any model.
-const MODEL: &str = "tiny";
+pub(super) const MODEL: &str = "tiny";
 
 #[derive(Deserialize)]
 struct ChatRequest {

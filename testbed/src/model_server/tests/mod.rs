@@ -2,6 +2,7 @@
 //! here nothing depends on how fast the machine is.
 
 mod faults;
+mod metrics;
 
 use std::time::Duration;
 

@@ -4,6 +4,11 @@ use endpoint_picker::{config::Settings, config::schema::HandOver, scheduling::Sc
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
+mod epp;
+mod epp_refused;
+mod metrics;
+mod metrics_refused;
+
 /// The smallest configuration, with `change` merged into it.
 fn with(change: Value) -> Value {
     let mut config = json!({
@@ -29,15 +34,16 @@ fn parse(config: &Value) -> Result<Settings, String> {
     Settings::from_json(config.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
+/// The message that refuses `config`; empty if it is taken.
+fn refusal(config: &Value) -> String {
+    parse(config).err().unwrap_or_default()
+}
+
 #[wasm_bindgen_test(unsupported = test)]
 fn endpoints_and_the_metrics_cluster_are_enough() {
     let settings = parse(&with(json!({}))).unwrap();
     assert_eq!(settings.pool, "default");
     assert_eq!(settings.endpoints.len(), 1);
-    assert_eq!(settings.metrics.path, "/metrics");
-    assert_eq!(settings.metrics.interval.as_millis(), 200);
-    assert_eq!(settings.metrics.timeout.as_millis(), 1_000);
-    assert_eq!(settings.metrics.stale_after.as_millis(), 2_000);
     assert_eq!(settings.hand_over, HandOver::OriginalDstHeader);
     let weights: Vec<_> = settings
         .profile
@@ -59,15 +65,7 @@ fn every_setting_is_taken() {
             "10.0.0.1:8000",
             {"address": "[fd00::1]:8000", "labels": {"gpu": "l4"}},
         ]},
-        "metrics": {
-            "cluster": "scrapes",
-            "path": "/v1/metrics",
-            "interval": "1s",
-            "timeout": "1m 30s",
-            "staleAfter": "5s",
-            "engine": "vllm",
-            "mapping": {"waitingRequests": "waiting{kind=\"a\"}"},
-        },
+        "metrics": {"cluster": "scrapes"},
         "scheduling": {
             "scorers": [{"type": "queue", "weight": 3}, {"type": "kv-cache-utilization"}],
             "picker": "max-score",
@@ -86,7 +84,6 @@ fn every_setting_is_taken() {
             .map(String::as_str),
         Some("l4")
     );
-    assert_eq!(settings.metrics.timeout.as_secs(), 90);
     assert_eq!(settings.hand_over, HandOver::OriginalDstFilterState);
     let weights: Vec<_> = settings.profile.scorers.iter().map(|w| w.weight).collect();
     assert_eq!(weights, [3.0, 1.0]);
@@ -96,12 +93,6 @@ fn every_setting_is_taken() {
 fn a_pool_may_be_empty() {
     let settings = parse(&with(json!({"endpoints": {"static": []}}))).unwrap();
     assert!(settings.endpoints.is_empty());
-}
-
-#[wasm_bindgen_test(unsupported = test)]
-fn metrics_stay_fresh_for_ten_intervals_unless_said() {
-    let settings = parse(&with(json!({"metrics": {"interval": "15s"}}))).unwrap();
-    assert_eq!(settings.metrics.stale_after.as_secs(), 150);
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -126,7 +117,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             json!({"endpoints": {"static": [5]}}),
-            "endpoints.static[0]: invalid type: integer `5`, expected \"ip:port\" or {\"address\": \"ip:port\", \"labels\": {…}}",
+            "endpoints.static[0]: invalid type: integer `5`, expected \"ip:port\" or {\"address\": \"ip:port\", …}",
         ),
         (
             json!({"endpoints": {"static": ["a:1"]}}),
@@ -150,59 +141,11 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             json!({"endpoints": {"static": [{"adress": "x"}]}}),
-            "endpoints.static[0].adress: unknown field `adress`, expected `address` or `labels`",
+            "endpoints.static[0].adress: unknown field `adress`, expected one of `address`, `labels`, `engine`, `scrape`",
         ),
         (
             json!({"endpoints": {"static": [{"address": "10.0.0.1:1", "labels": {"a": 1}}]}}),
             "endpoints.static[0].labels.a: invalid type: integer `1`, expected a string",
-        ),
-        (
-            json!({"metrics": {"cluster": ""}}),
-            "metrics.cluster: expected the name of a cluster, found \"\"",
-        ),
-        (
-            json!({"metrics": {"path": "metrics"}}),
-            "metrics.path: expected a path that starts with '/', without blanks, found \"metrics\"",
-        ),
-        (
-            json!({"metrics": {"path": "/a b"}}),
-            "metrics.path: expected a path",
-        ),
-        (
-            json!({"metrics": {"interval": "fast"}}),
-            "metrics.interval: expected a duration such as \"200ms\" or \"1m 30s\", found \"fast\"",
-        ),
-        (
-            json!({"metrics": {"interval": 200}}),
-            "metrics.interval: invalid type: integer `200`, expected a string",
-        ),
-        (
-            json!({"metrics": {"interval": "19ms"}}),
-            "metrics.interval: expected 20ms to 1h, found 19ms",
-        ),
-        (
-            json!({"metrics": {"interval": "2h"}}),
-            "metrics.interval: expected 20ms to 1h",
-        ),
-        (
-            json!({"metrics": {"timeout": "0s"}}),
-            "metrics.timeout: expected 1ms to 1h, found 0ns",
-        ),
-        (
-            json!({"metrics": {"staleAfter": "200ms"}}),
-            "metrics.staleAfter: expected more than metrics.interval, found 200ms",
-        ),
-        (
-            json!({"metrics": {"engine": "vlm"}}),
-            "metrics.engine: unknown variant `vlm`, expected `vllm`",
-        ),
-        (
-            json!({"metrics": {"mapping": {"waiting": "a"}}}),
-            "metrics.mapping.waiting: unknown field `waiting`, expected one of `waitingRequests`, `runningRequests`, `kvCacheUsage`",
-        ),
-        (
-            json!({"metrics": {"mapping": {"kvCacheUsage": "a{b"}}}),
-            "metrics.mapping.kvCacheUsage: expected a selector such as family{label=\"value\"}, found \"a{b\"",
         ),
         (
             json!({"scheduling": {"scorers": [{"type": "queue"}, {"type": "random"}]}}),
@@ -222,10 +165,8 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
     ] {
         let config = with(change);
-        match parse(&config) {
-            Ok(_) => panic!("taken: {config}"),
-            Err(error) => assert!(error.starts_with(expected), "{config}: {error}"),
-        }
+        let error = refusal(&config);
+        assert!(error.starts_with(expected), "{config}: {error}");
     }
 }
 
@@ -255,6 +196,24 @@ fn what_is_no_configuration_is_refused() {
                 let error = error.to_string();
                 assert!(error.starts_with(expected), "{text}: {error}");
             }
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_examples_of_the_reference_are_taken() {
+    let reference = include_str!("../../../docs/configuration.md");
+    let examples: Vec<_> = reference
+        .split("```json\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let fields = serde_json::from_str(&format!("{{{example}}}")).unwrap();
+        let config = with(fields);
+        if let Err(error) = parse(&config) {
+            panic!("{error}: {example}");
         }
     }
 }

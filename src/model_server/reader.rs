@@ -1,0 +1,138 @@
+//! Reads the expositions of one endpoint, scrape after scrape.
+
+use super::{EngineId, Engines, series::History};
+use crate::{
+    pool::{EndpointMetrics, Observation},
+    time::Timestamp,
+};
+
+/// Which engine an endpoint runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// This one.
+    Named(EngineId),
+    /// The one that its expositions tell.
+    Auto,
+}
+
+/// Reads the expositions of one endpoint, with what it remembers from one to the next.
+#[derive(Debug, Clone)]
+pub struct MetricsReader {
+    choice: EngineChoice,
+    engine: Option<EngineId>,
+    history: History,
+}
+
+impl MetricsReader {
+    /// A reader that has seen nothing yet.
+    #[must_use]
+    pub fn new(choice: EngineChoice) -> Self {
+        let engine = match choice {
+            EngineChoice::Named(engine) => Some(engine),
+            EngineChoice::Auto => None,
+        };
+        Self {
+            choice,
+            engine,
+            history: History::default(),
+        }
+    }
+
+    /// The engine by which it reads; `None` while none has been recognised.
+    #[must_use]
+    pub const fn engine(&self) -> Option<EngineId> {
+        self.engine
+    }
+
+    /// Reads an exposition that arrived `at`; `before` is what was read last. Every signal is
+    /// missing while no engine is recognised.
+    pub fn read(
+        &mut self,
+        engines: &Engines,
+        exposition: &[u8],
+        at: Timestamp,
+        before: Option<&EndpointMetrics>,
+    ) -> EndpointMetrics {
+        let metrics = self.read_as_known(engines, exposition, at, before);
+        if self.choice != EngineChoice::Auto || metrics.as_ref().is_some_and(says_something) {
+            return metrics.unwrap_or_default();
+        }
+        // Nothing that its engine should say: it may be another's by now.
+        match engines.recognize(exposition) {
+            Some(engine) if self.engine != Some(engine) => {
+                self.engine = Some(engine);
+                self.history = History::default();
+                self.read_as_known(engines, exposition, at, None)
+            }
+            _ => metrics,
+        }
+        .unwrap_or_default()
+    }
+
+    fn read_as_known(
+        &mut self,
+        engines: &Engines,
+        exposition: &[u8],
+        at: Timestamp,
+        before: Option<&EndpointMetrics>,
+    ) -> Option<EndpointMetrics> {
+        let mapping = engines.get(self.engine?)?.mapping();
+        Some(mapping.read(exposition, at, &mut self.history, before))
+    }
+}
+
+fn says_something(metrics: &EndpointMetrics) -> bool {
+    metrics
+        .observations()
+        .iter()
+        .any(|observation| *observation != Observation::Missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Signal;
+
+    const VLLM: &[u8] = b"vllm:num_requests_waiting 3\nvllm:num_requests_running 1\n";
+    const OWN: &[u8] = b"own_queue 7\n";
+
+    fn waiting(metrics: &EndpointMetrics) -> Option<f64> {
+        match metrics.observation(Signal::WaitingRequests) {
+            Observation::Value { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_engine_is_the_one_that_the_exposition_tells() {
+        let specs = r#"{"own": {"recognizedBy": ["own_queue"], "signals": {"waitingRequests": "own_queue"}}}"#;
+        let engines = Engines::new(serde_json::from_str(specs).unwrap()).unwrap();
+        let mut reader = MetricsReader::new(EngineChoice::Auto);
+        for (exposition, engine, expected) in [
+            (b"".as_slice(), None, None),
+            (b"go_threads 3\n", None, None),
+            (VLLM, Some("vllm"), Some(3.0)),
+            // A server that says nothing for once is still the same.
+            (b"", Some("vllm"), None),
+            (VLLM, Some("vllm"), Some(3.0)),
+            // Another has taken its address.
+            (OWN, Some("own"), Some(7.0)),
+        ] {
+            let metrics = reader.read(&engines, exposition, Timestamp::from_millis(1), None);
+            let found = reader.engine().and_then(|id| engines.get(id));
+            assert_eq!(found.map(|engine| engine.name()), engine);
+            assert_eq!(waiting(&metrics), expected, "{engine:?}");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_is_named_is_not_guessed() {
+        let engines = Engines::default();
+        let vllm = engines.find("vllm").unwrap();
+        let mut reader = MetricsReader::new(EngineChoice::Named(vllm));
+        for exposition in [OWN, b"sglang:num_queue_reqs 3\n"] {
+            let metrics = reader.read(&engines, exposition, Timestamp::from_millis(1), None);
+            assert_eq!((reader.engine(), waiting(&metrics)), (Some(vllm), None));
+        }
+    }
+}

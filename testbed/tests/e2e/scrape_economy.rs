@@ -1,0 +1,288 @@
+//! Model servers are asked as often as it is worth, where and how the configuration says.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+use testbed::{
+    bed::{self, Bed},
+    client::Protocol,
+    envoy::{Configuration, HandOver},
+    model_server::{Dialect, Load, MetricsAccess, MetricsFault, ModelServer},
+    poll,
+};
+
+use crate::support::{
+    PATIENCE, assert_filter_never_failed, chat, chat_as, count_in, filter_stats, kv_cache, queue,
+    served_by,
+};
+
+/// Long beside the delays of a busy machine.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Five intervals, the default.
+const IDLE_INTERVAL: Duration = Duration::from_millis(1000);
+
+/// A server with requests in its batch, and none that wait.
+const RUNNING: Load = Load {
+    waiting: 0,
+    running: 1,
+    kv_cache_usage: 0.0,
+};
+
+/// What is to be kept from all but one.
+const TOKEN: &str = "s3cret-t0ken";
+const BEARER: &str = "Bearer s3cret-t0ken";
+const KEY: &str = "s3cret-k3y";
+
+/// The shipped configuration with these changes to how metrics are read.
+fn configuration(metrics: &Value) -> Result<Configuration> {
+    Configuration::shipped(HandOver::OriginalDstHeader)?
+        .merge_plugin_configuration(&json!({ "metrics": { "interval": "200ms" } }))?
+        .merge_plugin_configuration(&json!({ "metrics": metrics }))
+}
+
+#[tokio::test]
+async fn a_server_without_load_is_scraped_once_an_idle_interval() -> Result<()> {
+    // Each has its load in another signal. Only one is idle, which one changes.
+    let bed = Bed::start(configuration(&json!({}))?, &[Load::default(); 3]).await?;
+    for idle in [0, 2] {
+        for (index, server) in bed.servers.iter().enumerate() {
+            server.set_load(match (index == idle, index) {
+                (true, _) => kv_cache(0.4),
+                (false, 1) => queue(1),
+                (false, _) => RUNNING,
+            });
+        }
+        bed::loads_known(&bed.servers).await?;
+        let span = 10 * IDLE_INTERVAL;
+        let start = Instant::now();
+        tokio::time::sleep(span).await;
+        for (index, server) in bed.servers.iter().enumerate() {
+            let counted = count_in(&server.scrapes(), start..start + span);
+            let expected = if index == idle { 9..=11 } else { 45..=52 };
+            assert!(
+                expected.contains(&counted),
+                "server {index} of which {idle} is idle: {counted} scrapes in {span:?}"
+            );
+        }
+    }
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
+async fn a_server_that_gets_requests_is_scraped_soon_and_as_long_as_it_gets_them() -> Result<()> {
+    // So rarely that a scrape without a reason would not be taken for one with it.
+    let metrics = json!({ "idleInterval": "1h", "staleAfter": "2h" });
+    let server = ModelServer::start().await?;
+    let pool = json!([server.address()]);
+    let bed = Bed::around(configuration(&metrics)?, vec![server], &pool).await?;
+    let server = &bed.servers[0];
+    poll::until("the first scrape", PATIENCE, async || {
+        Ok((!server.scrapes().is_empty()).then_some(()))
+    })
+    .await?;
+    let mut connection = bed.connect(Protocol::Http1).await?;
+    for _ in 0..3 {
+        // Until nobody takes what has been for traffic any more.
+        tokio::time::sleep(5 * INTERVAL).await;
+        let before = server.scrapes().len();
+        tokio::time::sleep(10 * INTERVAL).await;
+        // One at most: the full hour is a moment at which it is due.
+        let without_reason = server.scrapes().len() - before;
+        assert!(without_reason <= 1, "{without_reason} scrapes");
+
+        let before = server.scrapes().len();
+
+        served_by(&mut connection, chat()?).await?;
+        poll::until(
+            "the scrape of who got a request",
+            10 * INTERVAL,
+            async || Ok((server.scrapes().len() > before).then_some(())),
+        )
+        .await?;
+
+        let start = Instant::now();
+        let span = 10 * INTERVAL;
+        while start.elapsed() < span {
+            served_by(&mut connection, chat()?).await?;
+            tokio::time::sleep(INTERVAL / 10).await;
+        }
+        let counted = count_in(&server.scrapes(), start..start + span);
+        assert!((8..=11).contains(&counted), "{counted} scrapes in {span:?}");
+    }
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
+async fn a_failing_server_is_scraped_less_and_less_and_at_once_when_it_answers() -> Result<()> {
+    let bed = Bed::start(configuration(&json!({}))?, &[RUNNING, RUNNING]).await?;
+    let (failing, healthy) = (&bed.servers[0], &bed.servers[1]);
+    // Also the second time it begins with short rests.
+    for _ in 0..2 {
+        let beginning = Instant::now();
+        let rests = rests_between_failures(&bed, failing).await?;
+        // After a failure it is left alone for up to 2, 4, 8, and at most 16 intervals, and at least
+        // half of that. A tick is a fifth of an interval.
+        for (rest, intervals) in rests.iter().zip([2, 4, 8, 16, 16]) {
+            let longest = intervals * INTERVAL;
+            let allowed = longest / 2 - INTERVAL / 5..longest + INTERVAL;
+            assert!(allowed.contains(rest), "{rests:?}");
+        }
+        let span = beginning.elapsed();
+        let beside = count_in(&healthy.scrapes(), beginning..beginning + span);
+        let due = span.div_duration_f64(INTERVAL);
+        assert!(
+            (0.9 * due - 2.0..due + 2.0).contains(&(beside as f64)),
+            "the healthy one: {beside} scrapes in {span:?}"
+        );
+
+        failing.set_metrics_fault(None);
+        let before = failing.scrapes().len();
+        poll::until("an answered scrape", PATIENCE, async || {
+            Ok((failing.scrapes().len() > before).then_some(()))
+        })
+        .await?;
+        let answered = Instant::now();
+        let span = 10 * INTERVAL;
+        tokio::time::sleep(span).await;
+        let counted = count_in(&failing.scrapes(), answered..answered + span);
+        assert!((9..=11).contains(&counted), "{counted} scrapes in {span:?}");
+    }
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+/// Lets the scrapes of a server fail, and returns the times between the first six that do.
+async fn rests_between_failures(bed: &Bed, server: &ModelServer) -> Result<Vec<Duration>> {
+    let scrapers = || bed.envoy.log_lines_containing("this VM scrapes").len();
+    for _ in 0..5 {
+        let scrapers_before = scrapers();
+        server.set_metrics_fault(Some(MetricsFault::Status(503)));
+        let from = server.scrapes().len();
+        poll::until("six scrapes", PATIENCE, async || {
+            Ok((server.scrapes().len() >= from + 6).then_some(()))
+        })
+        .await?;
+        if scrapers() == scrapers_before {
+            let scrapes = server.scrapes();
+            let pairs = scrapes[from..from + 6].windows(2);
+            return Ok(pairs.map(|pair| pair[1] - pair[0]).collect());
+        }
+        // A VM whose thread got no time lost the scraping to another, which began anew.
+        server.set_metrics_fault(None);
+        bed::loads_known([server]).await?;
+    }
+    bail!("the scraper changes all the time")
+}
+
+#[tokio::test]
+async fn each_server_is_scraped_where_and_how_it_is_configured() -> Result<()> {
+    let at_path = |path| MetricsAccess {
+        path,
+        ..MetricsAccess::default()
+    };
+    let elsewhere = |path| MetricsAccess {
+        own_port: true,
+        ..at_path(path)
+    };
+    let behind = |name, value| MetricsAccess {
+        header: Some((name, value)),
+        ..MetricsAccess::default()
+    };
+    // Where its metrics are, and what says so in the configuration, of its address and of theirs.
+    type Endpoint = fn(SocketAddr) -> Value;
+    let cases: [(MetricsAccess, Endpoint); 8] = [
+        (MetricsAccess::default(), |_| json!({})),
+        (
+            at_path("/v1/metrics"),
+            |_| json!({ "scrape": { "path": "/v1/metrics" } }),
+        ),
+        (at_path("/ours"), |_| json!({ "engine": "ours" })),
+        (
+            elsewhere("/metrics"),
+            |metrics| json!({ "scrape": { "port": metrics.port() } }),
+        ),
+        (
+            elsewhere("/stats/prometheus"),
+            |metrics| json!({ "scrape": { "address": metrics, "path": "/stats/prometheus" } }),
+        ),
+        (
+            behind("authorization", BEARER),
+            |_| json!({ "scrape": { "bearerToken": TOKEN } }),
+        ),
+        (
+            behind("x-metrics-key", KEY),
+            |_| json!({ "scrape": { "headers": { "X-Metrics-Key": KEY } } }),
+        ),
+        (
+            MetricsAccess::default(),
+            |_| json!({ "scrape": { "interval": "600ms", "idleInterval": "600ms" } }),
+        ),
+    ];
+    let mut servers = Vec::new();
+    let mut pool = Vec::new();
+    for (access, endpoint) in cases {
+        let server = ModelServer::start_with(Dialect::Vllm, access).await?;
+        let mut endpoint = endpoint(server.metrics_address());
+        endpoint["address"] = json!(server.address());
+        pool.push(endpoint);
+        servers.push(server);
+    }
+    let metrics = json!({
+        "headers": { "x-scraper": "all" },
+        "engines": { "ours": { "extends": "vllm", "scrape": { "path": "/ours" } } },
+    });
+    let bed = Bed::around(configuration(&metrics)?, servers, &json!(pool)).await?;
+
+    // Each in turn is the best, which no request would find whose metrics were not read.
+    let mut connection = bed.connect(Protocol::Http1).await?;
+    for best in 0..bed.servers.len() {
+        for (index, server) in bed.servers.iter().enumerate() {
+            server.set_load(queue(if index == best { 1 } else { 8 }));
+        }
+        bed::loads_known(&bed.servers).await?;
+        let id = format!("best-{best}");
+        let chosen = served_by(&mut connection, chat_as(&id)?).await?;
+        assert_eq!(chosen, bed.servers[best].address(), "{id}");
+        let decision = bed.envoy.decision_on(&id).await?;
+        for candidate in &decision.candidates {
+            let expected = f64::from(candidate.endpoint == chosen);
+            assert_eq!(candidate.scores["queue"], expected, "{decision:?}");
+        }
+        assert_eq!(decision.candidates.len(), bed.servers.len());
+    }
+
+    let span = Duration::from_secs(6);
+    let start = Instant::now();
+    tokio::time::sleep(span).await;
+    for (index, server) in bed.servers.iter().enumerate() {
+        let counted = count_in(&server.scrapes(), start..start + span);
+        let expected = if index == 7 { 9..=11 } else { 27..=32 };
+        assert!(expected.contains(&counted), "server {index}: {counted}");
+
+        let sent = server.last_scrape();
+        assert_eq!(sent["x-scraper"], "all");
+        let shows = |value| sent.values().any(|it| it == value);
+        assert_eq!(shows(BEARER), index == 5, "server {index}: {sent:?}");
+        assert_eq!(shows(KEY), index == 6, "server {index}: {sent:?}");
+    }
+    for secret in [TOKEN, KEY] {
+        assert_eq!(bed.envoy.log_lines_containing(secret), Vec::<String>::new());
+    }
+    let stats = filter_stats(&bed.envoy).await?;
+    let failures: Vec<_> = stats
+        .iter()
+        .filter(|(name, count)| name.starts_with("scrape_failures.") && **count > 0)
+        .collect();
+    assert!(failures.is_empty(), "{failures:?}");
+    let scrapes: usize = bed.servers.iter().map(|it| it.scrapes().len()).sum();
+    let counted = stats["scrapes"];
+    assert!(
+        counted.abs_diff(u64::try_from(scrapes)?) <= 20,
+        "{counted} scrapes counted, {scrapes} made"
+    );
+    assert_filter_never_failed(&bed.envoy).await
+}
