@@ -115,6 +115,7 @@ impl MetricsSettings {
             (None, Some(_)) => "interval",
             (None, None) => return Ok(()),
         };
+        check_idle(path, spec, effective)?;
         let idle = effective.idle_interval();
         if idle < self.stale_after {
             return Ok(());
@@ -157,6 +158,7 @@ impl TryFrom<Metrics> for MetricsSettings {
             refused(format!("metrics.{field}"), error.expected, error.found)
         })?;
         let scrape = ScrapeSettings::through(metrics.cluster).overlaid(&spec);
+        check_idle("metrics", &spec, &scrape)?;
         let stale_after = stale_after(metrics.stale_after, &scrape)?;
 
         let own_engines: Vec<_> = metrics.engines.keys().cloned().collect();
@@ -181,6 +183,23 @@ impl TryFrom<Metrics> for MetricsSettings {
             }
         }
         Ok(settings)
+    }
+}
+
+/// Refuses an idle interval that is written shorter than the interval, wherever that is written.
+fn check_idle(
+    path: &str,
+    spec: &ScrapeSpec,
+    effective: &ScrapeSettings,
+) -> Result<(), ConfigError> {
+    let interval = effective.interval;
+    match spec.idle_interval {
+        Some(idle) if idle < interval => Err(refused(
+            format!("{path}.idleInterval"),
+            format!("at least the interval ({interval:?})"),
+            format_args!("{idle:?}"),
+        )),
+        _ => Ok(()),
     }
 }
 

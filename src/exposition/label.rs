@@ -92,7 +92,7 @@ pub(super) fn quoted(input: &str) -> IResult<&str, Cow<'_, str>> {
 }
 
 /// Blanks and tabs, which may stand between any two tokens.
-pub(crate) fn blanks(input: &str) -> IResult<&str, &str> {
+pub(super) fn blanks(input: &str) -> IResult<&str, &str> {
     take_while(is_blank)(input)
 }
 

@@ -16,7 +16,7 @@ use core::{fmt, str::FromStr};
 use nom::{
     IResult, Parser,
     branch::alt,
-    bytes::complete::tag,
+    bytes::complete::{tag, take_while},
     character::complete::{char, one_of, satisfy},
     combinator::{all_consuming, cut, peek, value},
     error::{Error, ErrorKind},
@@ -25,7 +25,7 @@ use nom::{
 };
 use serde::{Deserialize, Deserializer, de};
 
-use crate::exposition::{Selector, blanks, label_name, selector};
+use crate::exposition::{Selector, label_name, selector};
 
 /// Longer than any sensible expression, and short enough that walking its tree needs little stack.
 const MAX_LENGTH: usize = 2048;
@@ -274,6 +274,11 @@ fn series(input: &str) -> IResult<&str, Series> {
     alt((of_label, own)).parse(input)
 }
 
+/// What may stand between any two tokens; line ends too, for expressions written over several lines.
+fn blanks(input: &str) -> IResult<&str, &str> {
+    take_while(|c: char| c.is_ascii_whitespace())(input)
+}
+
 /// The name of a function with its opening parenthesis; a family may have that name too, and has
 /// none.
 fn call(name: &str) -> impl Parser<&str, Output = (), Error = Error<&str>> {
@@ -302,6 +307,7 @@ mod tests {
             ("a * (b + c)", "(a) * ((b) + (c))"),
             ("-a * 2.5e1", "(-(a)) * (25)"),
             ("- -a", "-(-(a))"),
+            ("1 -\n  sum( a )\r\n\t/ b\n", "(1) - ((sum(a)) / (b))"),
             (".5*a", "(0.5) * (a)"),
             ("sum(a{x=y})/max( b )", "(sum(a{x=\"y\"})) / (max(b))"),
             ("min ( a ) + mean(b)", "(min(a)) + (mean(b))"),

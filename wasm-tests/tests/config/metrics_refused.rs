@@ -55,6 +55,10 @@ fn refusals_name_the_place_and_what_is_accepted() {
             "metrics.idleInterval: expected 20ms to 1h",
         ),
         (
+            json!({"metrics": {"idleInterval": "100ms"}}),
+            "metrics.idleInterval: expected at least the interval (200ms), found 100ms",
+        ),
+        (
             json!({"metrics": {"interval": "1s", "idleInterval": "500ms"}}),
             "metrics.idleInterval: expected at least the interval, found 500ms",
         ),
