@@ -18,7 +18,7 @@ use nom::{
     branch::alt,
     bytes::complete::{tag, take_while},
     character::complete::{char, one_of, satisfy},
-    combinator::{all_consuming, cut, peek, value},
+    combinator::{all_consuming, cut, peek, value, verify},
     error::{Error, ErrorKind},
     number::complete::double,
     sequence::{delimited, preceded, terminated},
@@ -220,6 +220,7 @@ fn factor(input: &str, depth: usize) -> IResult<&str, Expression> {
     };
     // A number begins with a digit: left to itself, `double` reads `inf` out of `inference`.
     let number = preceded(peek(satisfy(|c| c.is_ascii_digit() || c == '.')), double);
+    let number = verify(number, |number| number.is_finite());
     let negative = preceded(char('-'), cut(|input| factor(input, deeper)));
     let group = delimited(
         char('('),
