@@ -20,6 +20,7 @@ fn samples_are_read() {
         ("up{} 5.0", "up", &[], 5.0, None),
         ("up { } 5", "up", &[], 5.0, None),
         ("  up\t1\t\r", "up", &[], 1.0, None),
+        ("\x0cup 1", "up", &[], 1.0, None),
         (":a_1:B 0", ":a_1:B", &[], 0.0, None),
         (
             "up 1.8e+09 1395066363000",
@@ -78,6 +79,8 @@ fn invalid_lines_are_refused() {
         "up one",
         "up 1 2 3",
         "up 1 2.5",
+        "up+1",
+        "up{,} 1",
         "1up 1",
         "up{b} 1",
         "up{b=c} 1",
