@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | What can be configured, and what does it mean? | [`config`] |
 //! | What does a request ask for, and when is it refused? | [`request`] |
+//! | Which model does a name stand for, and how do bodies follow? | [`models`] |
 //! | How is Prometheus text read? | [`exposition`] |
 //! | What does each engine call its metrics? | [`model_server`] |
 //! | Where do endpoints come from? | [`discovery`] |
@@ -25,10 +26,12 @@
 //! The core knows no proxy, no clock and no randomness: time is an argument ([`time`]), so is the
 //! random source. That is what lets its tests run natively, in a Wasm VM and from a seed.
 
+mod bytes;
 pub mod config;
 pub mod discovery;
 pub mod exposition;
 pub mod model_server;
+pub mod models;
 pub mod pool;
 pub mod prefix;
 #[cfg(all(target_os = "wasi", feature = "filter"))]

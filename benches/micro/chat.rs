@@ -19,6 +19,8 @@ pub(crate) enum Talk {
     /// Nothing but short words, quotes, tabs and line ends, an escape every four bytes or so: several
     /// times as many as source code has.
     EscapeDense,
+    /// Words in another script than Latin, three bytes a character.
+    Unicode,
 }
 
 /// `bytes` bytes of text.
@@ -50,6 +52,19 @@ pub(crate) fn text(talk: Talk, bytes: usize) -> String {
             ],
             &["\n\t", " ", ";\n", "\n"],
         ),
+        Talk::Unicode => (
+            &[
+                "模型",
+                "回答",
+                "关于",
+                "一份",
+                "很长的",
+                "文件",
+                "的",
+                "问题",
+            ],
+            &["", "", "", "，", "。"],
+        ),
     };
     let mut rng = Rng::with_seed(7);
     let mut text = String::with_capacity(bytes + 16);
@@ -57,6 +72,6 @@ pub(crate) fn text(talk: Talk, bytes: usize) -> String {
         text.extend(rng.choice(words).copied());
         text.extend(rng.choice(ends).copied());
     }
-    text.truncate(bytes);
+    text.truncate(text.floor_char_boundary(bytes));
     text
 }

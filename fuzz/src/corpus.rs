@@ -1,4 +1,4 @@
-//! What libFuzzer starts from: the corpus, and the expositions of real servers.
+//! What libFuzzer starts from: the corpus, and what real servers and clients write.
 
 use std::{
     fs,
@@ -34,4 +34,9 @@ fn metrics() {
 #[test]
 fn expressions() {
     replay("corpus/expression", crate::expression);
+}
+
+#[test]
+fn requests() {
+    replay("../fixtures/requests", crate::request);
 }

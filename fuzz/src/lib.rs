@@ -7,10 +7,12 @@ mod exposition;
 mod expression;
 mod metrics;
 mod naive;
+mod request;
 
 pub use exposition::exposition;
 pub use expression::expression;
 pub use metrics::metrics;
+pub use request::request;
 
 #[cfg(test)]
 mod corpus;

@@ -12,7 +12,7 @@
 //!     br#"{"endpoints": {"static": ["10.0.0.1:8000"]}, "metrics": {"cluster": "scrapes"}}"#,
 //! )
 //! .unwrap();
-//! assert_eq!(settings.metrics.scrape.interval.as_millis(), 200);
+//! assert_eq!(settings.pools[0].metrics.scrape.interval.as_millis(), 200);
 //!
 //! let error = Settings::from_json(
 //!     br#"{"endpoints": {"static": ["model-server:8000"]}, "metrics": {"cluster": "scrapes"}}"#,
@@ -21,10 +21,21 @@
 //! assert!(error.to_string().starts_with("endpoints.static[0]: "), "{error}");
 //! ```
 
+mod destination;
 pub mod epp;
+mod headers;
 mod metrics;
+pub mod models;
+mod pool_chooser;
+mod pools;
+mod request;
 pub mod schema;
 mod settings;
 
+pub use destination::DestinationSettings;
+pub use headers::HeaderSettings;
 pub use metrics::{EngineOf, MetricsSettings};
+pub use pool_chooser::PoolChooser;
+pub use pools::PoolSettings;
+pub use request::RequestSettings;
 pub use settings::{ConfigError, Settings};

@@ -8,7 +8,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::epp;
+use super::{epp, models::Models};
 use crate::{
     model_server::EngineSpec,
     scheduling::{Picker, Scorer},
@@ -16,13 +16,43 @@ use crate::{
     time::optional_duration,
 };
 
-/// The whole configuration.
+/// The whole configuration: the fields of one pool, or `pools`, and what all pools share.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// The pool's name in shared data and in messages.
-    #[serde(default = "default_pool")]
-    pub pool: String,
+    /// The one pool's name.
+    pub pool: Option<String>,
+    /// The one pool's endpoints.
+    pub endpoints: Option<Endpoints>,
+    /// How the one pool's metrics are read.
+    pub metrics: Option<Metrics>,
+    /// How one of the one pool's endpoints is chosen.
+    pub scheduling: Option<Scheduling>,
+    /// Several pools.
+    pub pools: Option<Vec<Pool>>,
+    /// Names of models.
+    #[serde(default)]
+    pub models: Models,
+    /// How requests are read.
+    #[serde(default)]
+    pub request: Request,
+    /// Which headers count.
+    #[serde(default)]
+    pub headers: Headers,
+    /// How Envoy is told.
+    #[serde(default)]
+    pub destination: Destination,
+}
+
+/// One of several pools.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Pool {
+    /// Its name in shared data, metrics and messages.
+    pub name: String,
+    /// The models it serves, by name or with a `*` at the end; without them it takes what no other
+    /// names.
+    pub models: Option<Vec<String>>,
     /// Where endpoints come from.
     pub endpoints: Endpoints,
     /// How their metrics are read.
@@ -30,13 +60,6 @@ pub struct Config {
     /// How one is chosen.
     #[serde(default)]
     pub scheduling: Scheduling,
-    /// How Envoy is told.
-    #[serde(default)]
-    pub destination: Destination,
-}
-
-fn default_pool() -> String {
-    "default".to_owned()
 }
 
 /// Where endpoints come from.
@@ -166,6 +189,31 @@ const fn default_weight() -> f64 {
     1.0
 }
 
+/// How requests are read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Request {
+    /// Bytes of a body that are held until the model is known.
+    pub max_held_bytes: Option<usize>,
+    /// Bytes of a prompt that are hashed.
+    pub prefix_bytes: Option<usize>,
+    /// Time for which a held request may wait for more of its body.
+    #[serde(default, deserialize_with = "optional_duration")]
+    pub body_timeout: Option<Duration>,
+}
+
+/// Which headers count.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Headers {
+    /// Whether headers tell the model, for routes to match.
+    #[serde(default)]
+    pub model_headers: bool,
+    /// Headers that a gateway in front sets, and no client can.
+    #[serde(default)]
+    pub trusted: Vec<String>,
+}
+
 /// How Envoy is told of the choice.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -173,19 +221,28 @@ pub struct Destination {
     /// By which of the ways.
     #[serde(default)]
     pub hand_over: HandOver,
+    /// The request header, where it is one.
+    pub header: Option<String>,
+    /// How many endpoints are handed over, the best first.
+    pub ranked: Option<usize>,
+    /// The response header that tells who has served.
+    pub served_header: Option<String>,
 }
 
 /// The ways in which Envoy is told of the choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HandOver {
-    /// The request header `x-envoy-original-dst-host`, for an `ORIGINAL_DST` cluster with
-    /// `use_http_header`. Needs `allow_on_headers_stop_iteration`.
+    /// A request header, for an `ORIGINAL_DST` cluster with `use_http_header`. Needs
+    /// `allow_on_headers_stop_iteration`.
     #[default]
     OriginalDstHeader,
     /// The filter state `envoy.network.transport_socket.original_dst_address`, for an
     /// `ORIGINAL_DST` cluster. Needs the buffer filter behind this one.
     OriginalDstFilterState,
+    /// A request header with a list, for a cluster with the load balancing policy `override_host`:
+    /// each attempt goes to the next of the list. Needs `allow_on_headers_stop_iteration`.
+    OverrideHost,
 }
 
 impl<'de> Deserialize<'de> for StaticEndpoint {

@@ -2,37 +2,32 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
-    net::SocketAddr,
 };
 
 use super::{
-    MetricsSettings,
-    schema::{self, Config, HandOver},
+    DestinationSettings, HeaderSettings, RequestSettings,
+    pool_chooser::PoolChooser,
+    pools::{self, OnePool, PoolSettings},
+    schema::Config,
 };
-use crate::{
-    discovery::DiscoveredEndpoint,
-    model_server::EngineError,
-    scheduling::{Profile, WeightedScorer},
-};
-
-/// Names become part of keys, so they are short and plain.
-const MAX_POOL_NAME: usize = 63;
+use crate::{model_server::EngineError, models::ModelCatalog};
 
 /// What the configuration means. Every value has been checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The pool's name: 1 to 63 of `a-z A-Z 0-9 . _ -`.
-    pub pool: String,
-    /// The endpoints, no address twice.
-    pub endpoints: Vec<DiscoveredEndpoint>,
-    /// How their metrics are read.
-    pub metrics: MetricsSettings,
-    /// How one is chosen.
-    pub profile: Profile,
+    /// The pools, at least one, each of another name.
+    pub pools: Vec<PoolSettings>,
+    /// Which of them a request goes to.
+    pub pool_chooser: PoolChooser,
+    /// Which models requested names stand for.
+    pub models: ModelCatalog,
+    /// How requests are read.
+    pub request: RequestSettings,
+    /// Which headers count.
+    pub headers: HeaderSettings,
     /// How Envoy is told.
-    pub hand_over: HandOver,
+    pub destination: DestinationSettings,
     /// Tells this configuration from another; equal for equal texts.
     pub digest: u64,
 }
@@ -67,6 +62,14 @@ pub enum ConfigError {
     /// Engines that cannot be made of each other as they are written.
     #[error("metrics.engines.{0}")]
     Engine(EngineError),
+    /// In one of several pools.
+    #[error("pools[{index}].{source}")]
+    InPool {
+        /// Which, counted from 0.
+        index: usize,
+        /// What is wrong in it.
+        source: Box<ConfigError>,
+    },
 }
 
 pub(super) fn refused(
@@ -78,6 +81,14 @@ pub(super) fn refused(
         path: path.into(),
         expected: expected.into(),
         found: found.to_string(),
+    }
+}
+
+impl ConfigError {
+    /// This, found in the pool at `index` of several.
+    pub(super) fn in_pool(self, index: usize) -> Self {
+        let source = Box::new(self);
+        Self::InPool { index, source }
     }
 }
 
@@ -100,13 +111,21 @@ impl Settings {
 
         let mut hasher = DefaultHasher::new();
         json.hash(&mut hasher);
-        let metrics = MetricsSettings::try_from(config.metrics)?;
+        let one = OnePool {
+            name: config.pool,
+            endpoints: config.endpoints,
+            metrics: config.metrics,
+            scheduling: config.scheduling,
+        };
+        let pools = pools::pools(one, config.pools)?;
+        let headers = HeaderSettings::new(&config.headers, config.destination.hand_over)?;
         Ok(Self {
-            pool: pool_name(config.pool)?,
-            endpoints: endpoints(config.endpoints.r#static, &metrics)?,
-            metrics,
-            profile: profile(config.scheduling)?,
-            hand_over: config.destination.hand_over,
+            pool_chooser: PoolChooser::new(&pools)?,
+            pools,
+            models: config.models.try_into()?,
+            request: config.request.try_into()?,
+            headers,
+            destination: config.destination.try_into()?,
             digest: hasher.finish(),
         })
     }
@@ -115,91 +134,14 @@ impl Settings {
 fn of_another_shape(error: serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
     let path = error.path().to_string();
     // Serde's message would show what is there in the place of an object, which may be a secret.
-    if path.ends_with(".headers") {
+    if ["metrics.headers", "scrape.headers"]
+        .iter()
+        .any(|secrets| path.ends_with(secrets))
+    {
         return refused(path, "an object of texts", "something else");
     }
     ConfigError::Shape {
         path,
         source: error.into_inner(),
     }
-}
-
-fn pool_name(name: String) -> Result<String, ConfigError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if (1..=MAX_POOL_NAME).contains(&name.len()) && name.chars().all(plain) {
-        Ok(name)
-    } else {
-        Err(refused(
-            "pool",
-            "a name of 1 to 63 letters, digits, '.', '_' or '-'",
-            format_args!("{name:?}"),
-        ))
-    }
-}
-
-fn endpoints(
-    entries: Vec<schema::StaticEndpoint>,
-    metrics: &MetricsSettings,
-) -> Result<Vec<DiscoveredEndpoint>, ConfigError> {
-    let mut seen = BTreeSet::new();
-    (0_usize..)
-        .zip(entries)
-        .map(|(index, entry)| {
-            let path = format!("endpoints.static[{index}]");
-            let refused = |expected: &'static str| {
-                let field = if entry.is_object { ".address" } else { "" };
-                let path = format!("{path}{field}");
-                refused(path, expected, format_args!("{:?}", entry.address))
-            };
-            let address = entry
-                .address
-                .parse::<SocketAddr>()
-                .ok()
-                .filter(|address| address.port() != 0)
-                .ok_or_else(|| {
-                    refused("an IP address and port such as 10.0.0.1:8000 or [fd00::1]:8000")
-                })?;
-            if !seen.insert(address) {
-                return Err(refused("each address once"));
-            }
-            let endpoint = DiscoveredEndpoint {
-                address,
-                labels: entry.labels,
-                engine: entry.engine,
-                scrape: entry.scrape,
-            };
-            metrics.check_endpoint(&path, &endpoint)?;
-            Ok(endpoint)
-        })
-        .collect()
-}
-
-fn profile(scheduling: schema::Scheduling) -> Result<Profile, ConfigError> {
-    let Some(entries) = scheduling.scorers else {
-        return Ok(Profile {
-            picker: scheduling.picker,
-            ..Profile::default()
-        });
-    };
-    let scorers = (0_usize..)
-        .zip(entries)
-        .map(|(index, entry)| {
-            if entry.weight.is_finite() && entry.weight >= 0.0 {
-                Ok(WeightedScorer {
-                    scorer: entry.r#type,
-                    weight: entry.weight,
-                })
-            } else {
-                Err(refused(
-                    format!("scheduling.scorers[{index}].weight"),
-                    "a number of at least 0",
-                    entry.weight,
-                ))
-            }
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Profile {
-        scorers,
-        picker: scheduling.picker,
-    })
 }

@@ -2,13 +2,24 @@
 
 use core::num::NonZeroUsize;
 
-use xxhash_rust::xxh64::Xxh64;
+use xxhash_rust::xxh64::xxh64;
+
+use crate::bytes::copy;
 
 /// Names a prompt's beginning up to the end of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockHash(pub(super) u64);
 
 impl BlockHash {
+    /// The start of a chain that belongs to no scope yet.
+    pub const NEUTRAL: Self = Self(0);
+
+    /// The hash in the scope, or behind the parts of a prompt, of which `root` is the hash.
+    #[must_use]
+    pub fn within(self, root: Self) -> Self {
+        Self(xxh64(&self.0.to_le_bytes(), root.0))
+    }
+
     /// The hash as a number; the same on every machine.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
@@ -25,51 +36,100 @@ pub struct Blocks {
     pub limit: usize,
 }
 
-/// Hashes the blocks of one prompt, which it is fed in pieces cut anywhere. Its size is constant:
-/// it keeps no byte of the prompt beyond the hash's own state.
+/// Hashes the blocks of one prompt, which it is fed in pieces cut anywhere. It keeps one block at
+/// most: hashing a whole block at once is faster than adding piece after piece to a hash.
 ///
 /// The last block is hashed only if it is full. Model servers cache full blocks only; and the
 /// next turn of a conversation goes on where this one stopped, so a hash of half a block would
 /// be found again only by the very same prompt.
 #[derive(Clone)]
 pub struct BlockHasher {
-    /// The hash of the block under way, seeded with that of the block before.
-    state: Xxh64,
-    size: NonZeroUsize,
-    /// Bytes that the block under way still lacks; 1 to `size`.
-    missing: usize,
+    /// The hash of the last whole block.
+    last: BlockHash,
+    /// The block under way, of which `filled` bytes are there: all of them where no block is left.
+    block: Box<[u8]>,
+    filled: usize,
     blocks_left: usize,
 }
 
 impl BlockHasher {
     /// A hasher for one prompt, whose chain starts from `root`.
     #[must_use]
-    pub const fn new(root: BlockHash, blocks: Blocks) -> Self {
-        Self {
-            state: Xxh64::new(root.0),
-            size: blocks.size,
-            missing: blocks.size.get(),
-            blocks_left: blocks.limit,
-        }
+    pub fn new(root: BlockHash, blocks: Blocks) -> Self {
+        let mut hasher = Self {
+            last: root,
+            block: vec![0; blocks.size.get()].into(),
+            filled: 0,
+            blocks_left: 0,
+        };
+        hasher.restart(root, blocks.limit);
+        hasher
+    }
+
+    /// Begins another prompt, whose chain starts from `root`, and of which at most `limit` blocks are
+    /// hashed.
+    pub const fn restart(&mut self, root: BlockHash, limit: usize) {
+        self.last = root;
+        self.filled = if limit == 0 { self.block.len() } else { 0 };
+        self.blocks_left = limit;
     }
 
     /// Hashes the next bytes of the prompt, and hands every block that they complete to `sink`.
-    pub fn update(&mut self, mut bytes: &[u8], mut sink: impl FnMut(BlockHash)) {
-        while !self.is_done() {
-            let Some((rest_of_block, beyond)) = bytes.split_at_checked(self.missing) else {
-                self.state.update(bytes);
-                // Fewer than are missing, or the split had succeeded.
-                self.missing -= bytes.len();
-                return;
-            };
-            self.state.update(rest_of_block);
-            let hash = self.state.digest();
-            sink(BlockHash(hash));
-            self.state.reset(hash);
-            self.missing = self.size.get();
-            self.blocks_left -= 1;
-            bytes = beyond;
+    /// Tells how many bytes it took: all, as long as the limit of blocks is not reached.
+    #[inline]
+    pub fn update(&mut self, bytes: &[u8], sink: impl FnMut(BlockHash)) -> usize {
+        let space = self.block.get_mut(self.filled..).unwrap_or_default();
+        if bytes.len() < space.len() {
+            copy(bytes, space);
+            self.filled += bytes.len();
+            return bytes.len();
         }
+        self.complete(bytes, sink)
+    }
+
+    /// Hashes bytes that complete the block under way, and perhaps more. Apart from what comes more
+    /// often, of which little is left then.
+    #[inline(never)]
+    fn complete(&mut self, bytes: &[u8], mut sink: impl FnMut(BlockHash)) -> usize {
+        if self.is_done() {
+            return 0;
+        }
+        let size = self.block.len();
+        let mut rest = bytes;
+        if self.filled > 0 {
+            let space = self.block.get_mut(self.filled..).unwrap_or_default();
+            let (end, beyond) = rest.split_at_checked(space.len()).unwrap_or((rest, &[]));
+            copy(end, space);
+            rest = beyond;
+            self.last = BlockHash(xxh64(&self.block, self.last.0));
+            self.blocks_left -= 1;
+            sink(self.last);
+        }
+        // Whole blocks are hashed where they are.
+        while self.blocks_left > 0
+            && let Some((block, beyond)) = rest.split_at_checked(size)
+        {
+            rest = beyond;
+            self.last = BlockHash(xxh64(block, self.last.0));
+            self.blocks_left -= 1;
+            sink(self.last);
+        }
+        if self.is_done() {
+            // Without space, so that whether it is done need not be asked of every few bytes.
+            self.filled = size;
+            return bytes.len() - rest.len();
+        }
+        copy(rest, &mut self.block);
+        self.filled = rest.len();
+        bytes.len()
+    }
+
+    /// The hash of all that was hashed, the block under way included.
+    #[must_use]
+    pub fn digest(&self) -> BlockHash {
+        let under_way = if self.is_done() { 0 } else { self.filled };
+        let rest = self.block.get(..under_way).unwrap_or_default();
+        BlockHash(xxh64(rest, self.last.0))
     }
 
     /// Whether the limit of blocks is reached: further bytes change nothing.

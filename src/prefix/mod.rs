@@ -10,10 +10,23 @@
 //! [XXH64](https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md):
 //!
 //! ```text
-//! h_0 = xxh64(part(model) ‖ part(adapter) ‖ part(cache salt); 0)
-//! h_i = xxh64(bytes of block i; h_(i-1))
+//! c_0 = 0
+//! c_i = xxh64(bytes of block i; c_(i-1))
+//! h_i = xxh64(c_i as 8 bytes; root)                                 BlockHash::within
 //!
-//! part(none) = 00        part(text) = 01 ‖ length as 8 bytes, little-endian ‖ text
+//! root = xxh64(part(model) ‖ part(adapter) ‖ part(cache salt); 0)   Scope::root
+//! part(none) = 00        part(text) = 01 ‖ length as 8 bytes ‖ text
+//! ```
+//!
+//! Numbers are little-endian. A chain starts from nothing ([`BlockHash::NEUTRAL`]), and what it is of
+//! is put in afterwards: a body may name its model behind its prompt.
+//!
+//! A prompt of several parts has a chain for each, as a body may have them in any order. The root of
+//! the first is that of the scope; the root of the next stands for all before it:
+//!
+//! ```text
+//! digest = xxh64(bytes behind the last whole block; c_n)            BlockHasher::digest
+//! root of the next part = xxh64(digest as 8 bytes; root)
 //! ```
 //!
 //! The idea, and the hash, are those of the Endpoint Picker's approximate prefix cache. The chain

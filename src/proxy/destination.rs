@@ -1,10 +1,11 @@
-//! How Envoy is told which endpoint was chosen.
+//! How Envoy is told which endpoints were chosen.
 
 use super::host::{HostError, RequestHeaders, call_foreign_function};
-use crate::config::schema::HandOver;
-
-/// Names the host to an `ORIGINAL_DST` cluster with `use_http_header`.
-pub(super) const ORIGINAL_DST_HEADER: &str = "x-envoy-original-dst-host";
+use crate::{
+    config::{DestinationSettings, schema::HandOver},
+    pool::Endpoint,
+    scheduling::Decision,
+};
 
 /// Names the host to any `ORIGINAL_DST` cluster, from inside Envoy only.
 const ORIGINAL_DST_FILTER_STATE: &str = "envoy.network.transport_socket.original_dst_address";
@@ -20,30 +21,36 @@ pub(super) enum HandOverError {
     HeadersGone,
 }
 
-/// Removes what a client may have sent to choose its own endpoint.
-pub(super) fn strip(headers: &RequestHeaders) -> Result<(), HostError> {
-    if headers.get(ORIGINAL_DST_HEADER)?.is_some() {
-        headers.remove(ORIGINAL_DST_HEADER)?;
+/// Tells Envoy to send the request where `decision` says.
+pub(super) fn hand_over(
+    destination: &DestinationSettings,
+    headers: Option<&RequestHeaders>,
+    decision: &Decision<'_>,
+) -> Result<(), HandOverError> {
+    let endpoint = decision.endpoint().host_port();
+    let set = |value: &str| -> Result<(), HandOverError> {
+        let headers = headers.ok_or(HandOverError::HeadersGone)?;
+        Ok(headers.set(&destination.header, value)?)
+    };
+    match destination.hand_over {
+        HandOver::OriginalDstHeader => set(endpoint),
+        HandOver::OverrideHost => set(&list(decision.ranking())),
+        HandOver::OriginalDstFilterState => Ok(call_foreign_function(
+            "set_envoy_filter_state",
+            &filter_state_arguments(ORIGINAL_DST_FILTER_STATE, endpoint),
+        )?),
     }
-    Ok(())
 }
 
-/// Tells Envoy to send the request to `host_port`.
-pub(super) fn hand_over(
-    way: HandOver,
-    headers: Option<&RequestHeaders>,
-    host_port: &str,
-) -> Result<(), HandOverError> {
-    match way {
-        HandOver::OriginalDstHeader => headers
-            .ok_or(HandOverError::HeadersGone)?
-            .set(ORIGINAL_DST_HEADER, host_port)?,
-        HandOver::OriginalDstFilterState => call_foreign_function(
-            "set_envoy_filter_state",
-            &filter_state_arguments(ORIGINAL_DST_FILTER_STATE, host_port),
-        )?,
+fn list<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> String {
+    let mut list = String::new();
+    for endpoint in endpoints {
+        if !list.is_empty() {
+            list.push(',');
+        }
+        list.push_str(endpoint.host_port());
     }
-    Ok(())
+    list
 }
 
 /// `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments` in protobuf: path (1) and

@@ -13,7 +13,11 @@ use proxy_wasm::{
     types::{BufferType, MapType, MetricType, Status},
 };
 
-use crate::time::{Timestamp, millis};
+use super::header_map;
+use crate::{
+    request::HeaderPairs,
+    time::{Timestamp, millis},
+};
 
 /// A host call that did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +27,7 @@ pub(super) struct HostError {
     status: Status,
 }
 
-fn failed(call: &'static str) -> impl FnOnce(Status) -> HostError {
+pub(super) fn failed(call: &'static str) -> impl FnOnce(Status) -> HostError {
     move |status| HostError { call, status }
 }
 
@@ -59,9 +63,24 @@ pub(super) fn plugin_configuration(size: usize) -> Result<Vec<u8>, HostError> {
     buffer(BufferType::PluginConfiguration, size)
 }
 
-/// The request body, as far as it is buffered.
-pub(super) fn request_body(size: usize) -> Result<Vec<u8>, HostError> {
-    buffer(BufferType::HttpRequestBody, size)
+/// `size` bytes of the request body from `start` on, of what is buffered.
+pub(super) fn request_body(start: usize, size: usize) -> Result<Vec<u8>, HostError> {
+    part_of_buffer(BufferType::HttpRequestBody, start, size)
+}
+
+/// Puts `body` in the place of what is buffered of the request body.
+pub(super) fn set_request_body(body: &[u8]) -> Result<(), HostError> {
+    set_buffer(BufferType::HttpRequestBody, body)
+}
+
+/// The piece of the response body that has come.
+pub(super) fn response_body(size: usize) -> Result<Vec<u8>, HostError> {
+    buffer(BufferType::HttpResponseBody, size)
+}
+
+/// Puts `body` in the place of the piece of the response body that has come.
+pub(super) fn set_response_body(body: &[u8]) -> Result<(), HostError> {
+    set_buffer(BufferType::HttpResponseBody, body)
 }
 
 /// The body of the answer to an HTTP call, inside the callback that tells of it.
@@ -70,9 +89,18 @@ pub(super) fn call_response_body(size: usize) -> Result<Vec<u8>, HostError> {
 }
 
 fn buffer(buffer: BufferType, size: usize) -> Result<Vec<u8>, HostError> {
-    Ok(hostcalls::get_buffer(buffer, 0, size)
+    part_of_buffer(buffer, 0, size)
+}
+
+fn part_of_buffer(buffer: BufferType, start: usize, size: usize) -> Result<Vec<u8>, HostError> {
+    Ok(hostcalls::get_buffer(buffer, start, size)
         .map_err(failed("get_buffer"))?
         .unwrap_or_default())
+}
+
+/// Of a buffer the host replaces all or nothing.
+fn set_buffer(buffer: BufferType, bytes: &[u8]) -> Result<(), HostError> {
+    hostcalls::set_buffer(buffer, 0, usize::MAX, bytes).map_err(failed("set_buffer"))
 }
 
 /// The status of the answer to an HTTP call, inside the callback that tells of it and only where
@@ -96,11 +124,10 @@ impl RequestHeaders {
         Self(())
     }
 
-    /// The first value of the header `name`.
+    /// All of them.
     #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
-    pub(super) fn get(&self, name: &str) -> Result<Option<Vec<u8>>, HostError> {
-        hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name)
-            .map_err(failed("get_map_value"))
+    pub(super) fn all(&self) -> Result<HeaderPairs, HostError> {
+        header_map::request_headers()
     }
 
     /// Makes `value` the only value of the header `name`.
@@ -112,20 +139,65 @@ impl RequestHeaders {
 
     /// Removes every value of the header `name`.
     #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
-    pub(super) fn remove(&self, name: &str) -> Result<(), HostError> {
+    pub(super) fn remove(&self, name: &[u8]) -> Result<(), HostError> {
+        // Names are ASCII; one that were not could not have come from Envoy.
+        let name = core::str::from_utf8(name).unwrap_or_default();
         hostcalls::remove_map_value(MapType::HttpRequestHeaders, name)
             .map_err(failed("remove_map_value"))
     }
 }
 
+/// The headers of the response, inside the callback that brings them.
+#[derive(Debug)]
+pub(super) struct ResponseHeaders(());
+
+impl ResponseHeaders {
+    /// For `on_http_response_headers`.
+    pub(super) const fn arrived() -> Self {
+        Self(())
+    }
+
+    /// The first value of the header `name`.
+    #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
+    pub(super) fn get(&self, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+        hostcalls::get_map_value_bytes(MapType::HttpResponseHeaders, name)
+            .map_err(failed("get_map_value"))
+    }
+
+    /// Makes `value` the only value of the header `name`.
+    #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
+    pub(super) fn set(&self, name: &str, value: &[u8]) -> Result<(), HostError> {
+        hostcalls::set_map_value_bytes(MapType::HttpResponseHeaders, name, Some(value))
+            .map_err(failed("set_map_value"))
+    }
+
+    /// Removes every value of the header `name`.
+    #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
+    pub(super) fn remove(&self, name: &str) -> Result<(), HostError> {
+        hostcalls::remove_map_value(MapType::HttpResponseHeaders, name)
+            .map_err(failed("remove_map_value"))
+    }
+}
+
+/// The endpoint that the response comes from, as `ip:port`; `None` where Envoy answers by itself.
+pub(super) fn upstream_address() -> Result<Option<Vec<u8>>, HostError> {
+    hostcalls::get_property(vec!["upstream", "address"]).map_err(failed("get_property"))
+}
+
 /// Answers the request from here. Once a stream; the headers are given up with it.
-pub(super) fn local_reply(status: u16, content_type: &str, body: &[u8]) -> Result<(), HostError> {
-    hostcalls::send_http_response(
-        status.into(),
-        vec![("content-type", content_type)],
-        Some(body),
-    )
-    .map_err(failed("send_http_response"))
+pub(super) fn local_reply(
+    status: u16,
+    headers: Vec<(&str, &str)>,
+    body: &[u8],
+) -> Result<(), HostError> {
+    hostcalls::send_http_response(status.into(), headers, Some(body))
+        .map_err(failed("send_http_response"))
+}
+
+/// Makes the calls that follow in this callback those of the stream `context_id`; an error if that
+/// has ended.
+pub(super) fn act_for(context_id: u32) -> Result<(), HostError> {
+    hostcalls::set_effective_context(context_id).map_err(failed("set_effective_context"))
 }
 
 /// Calls one of Envoy's own functions by name.
@@ -203,7 +275,12 @@ impl Counter {
 
     /// Counts one.
     pub(super) fn increment(self) -> Result<(), HostError> {
-        hostcalls::increment_metric(self.0, 1).map_err(failed("increment_metric"))
+        self.add(1)
+    }
+
+    /// Counts `number`, which is at least one.
+    pub(super) fn add(self, number: i64) -> Result<(), HostError> {
+        hostcalls::increment_metric(self.0, number).map_err(failed("increment_metric"))
     }
 }
 

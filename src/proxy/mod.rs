@@ -6,9 +6,12 @@
 //! `Result`, and what goes wrong for one request is answered for that request.
 
 mod destination;
+mod header_map;
 mod host;
 mod metrics;
 mod plugin;
+mod pool_sync;
+mod request_metrics;
 mod scrape;
 mod scraper;
 mod shared_state;

@@ -11,14 +11,12 @@ use proxy_wasm::{
 
 use super::{
     host::{self, HostError},
-    metrics::FilterMetrics,
-    scraper::{Scraper, scrape_settings},
-    shared_state::{Holder, SharedState},
-    stream::Stream,
+    pool_sync::{PoolSync, shortest_interval},
+    stream::{self, Stream},
     worker::Worker,
 };
 use crate::{
-    config::{MetricsSettings, Settings},
+    config::Settings,
     scraping::{Claim, tick_period},
     time::Timestamp,
 };
@@ -32,19 +30,14 @@ pub(super) struct Plugin {
 #[derive(Debug)]
 struct Configured {
     worker: Rc<RefCell<Worker>>,
-    settings: Rc<MetricsSettings>,
-    metrics: Rc<FilterMetrics>,
-    shared: SharedState,
+    /// One for each of the worker's pools, in their order.
+    syncs: Vec<PoolSync>,
     claim: Claim,
     tick: Duration,
-    /// While this VM has the lease.
-    scraper: Option<Scraper>,
-    /// Whether the pool has changed since it was published.
-    unpublished: bool,
 }
 
 impl Configured {
-    fn new(settings: &Settings, configured_at: Timestamp) -> Result<Self, HostError> {
+    fn new(settings: Settings, configured_at: Timestamp) -> Result<Self, HostError> {
         let mut rng = Rng::with_seed(host::random_seed());
         let claim = Claim {
             holder: rng.u64(..),
@@ -52,84 +45,45 @@ impl Configured {
             configured_at,
             serves_requests: false,
         };
-        let shared = SharedState::new(&settings.pool);
-        shared.prepare()?;
+        let intervals = settings.pools.iter().map(shortest_interval);
         Ok(Self {
-            worker: Rc::new(RefCell::new(Worker::new(settings, rng))),
-            metrics: Rc::new(FilterMetrics::define(
-                &settings.pool,
-                &settings.metrics.engines,
-            )?),
-            settings: Rc::new(settings.metrics.clone()),
-            shared,
+            tick: tick_period(intervals.min().unwrap_or_default()),
+            syncs: settings
+                .pools
+                .iter()
+                .map(PoolSync::new)
+                .collect::<Result<_, _>>()?,
+            worker: Rc::new(RefCell::new(Worker::new(settings, rng)?)),
             claim,
-            tick: tick_period(shortest_interval(settings)),
-            scraper: None,
-            unpublished: false,
         })
     }
 
-    /// The VM with the lease scrapes and publishes; every other takes over what was published.
-    fn tick(&mut self, now: Timestamp) -> Result<(), HostError> {
+    fn tick(&mut self, now: Timestamp) {
         // Streams borrow the worker inside their own callbacks only, so it is free here.
         let Ok(mut worker) = self.worker.try_borrow_mut() else {
-            return Ok(());
+            return;
         };
         let worker = &mut *worker;
         self.claim.serves_requests = worker.serves_requests;
-        if self.scraper.is_none() {
-            self.shared.refresh(&mut worker.pool)?;
-        }
-        let configuration = self.claim.configuration;
-        let successor = match self.shared.hold_lease(self.claim, now, self.tick)? {
-            Holder::This { successor } => successor,
-            Holder::Another => {
-                if self.scraper.take().is_some() {
-                    log::info!("pool '{}': another VM scrapes", worker.pool_name);
-                }
-                return self.shared.tell_traffic(configuration, &mut worker.routed);
+        for (sync, pool) in self.syncs.iter_mut().zip(&mut worker.pools) {
+            // What goes wrong for one pool stops no other.
+            if let Err(error) = sync.tick(pool, self.claim, self.tick, now, &mut worker.rng) {
+                log::error!("pool '{}': {error}", pool.name);
             }
-        };
-        let scraper = self.scraper.get_or_insert_with(|| {
-            log::info!(
-                "pool '{}': this VM scrapes {} endpoints",
-                worker.pool_name,
-                worker.pool.endpoints().len(),
-            );
-            Scraper::new(
-                Rc::clone(&self.settings),
-                Rc::clone(&self.metrics),
-                &worker.pool,
-                successor,
-                worker.rng.fork(),
-            )
-        });
-        scraper.routed(&self.shared.take_traffic(configuration)?, now);
-        scraper.routed(&worker.routed, now);
-        worker.routed.clear();
-        scraper.scrape_due(&worker.pool, now);
-        if self.unpublished {
-            scraper.tell_lacks(&worker.pool);
-            self.shared.publish(&worker.pool)?;
-            self.unpublished = false;
         }
-        Ok(())
+        // The last, since its calls are made for other contexts than this one.
+        stream::answer_overdue(worker, now);
     }
 
     fn on_answer(&mut self, token: u32, num_headers: usize, body_size: usize, now: Timestamp) {
-        let (Some(scraper), Ok(mut worker)) = (&mut self.scraper, self.worker.try_borrow_mut())
-        else {
+        let Ok(mut worker) = self.worker.try_borrow_mut() else {
             return;
         };
-        self.unpublished |= scraper.answered(&mut worker.pool, token, num_headers, body_size, now);
+        let mut pools = self.syncs.iter_mut().zip(&mut worker.pools);
+        if let Some((sync, pool)) = pools.find(|(sync, _)| sync.awaits(token)) {
+            sync.answered(pool, token, num_headers, body_size, now);
+        }
     }
-}
-
-/// The shortest interval of any endpoint, which sets the pace of the ticks.
-fn shortest_interval(settings: &Settings) -> Duration {
-    let endpoints = settings.endpoints.iter();
-    let intervals = endpoints.map(|endpoint| scrape_settings(&settings.metrics, endpoint).interval);
-    intervals.min().unwrap_or(settings.metrics.scrape.interval)
 }
 
 impl Context for Plugin {
@@ -158,7 +112,7 @@ impl RootContext for Plugin {
             .and_then(|json| Settings::from_json(&json).map_err(|error| error.to_string()))
             .and_then(|settings| {
                 host::now()
-                    .and_then(|now| Configured::new(&settings, now))
+                    .and_then(|now| Configured::new(settings, now))
                     .and_then(|configured| {
                         host::set_tick_period(configured.tick).map(|()| configured)
                     })
@@ -181,17 +135,18 @@ impl RootContext for Plugin {
         let Some(configured) = &mut self.configured else {
             return;
         };
-        if let Err(error) = host::now().and_then(|now| configured.tick(now)) {
-            log::error!("{error}");
+        match host::now() {
+            Ok(now) => configured.tick(now),
+            Err(error) => log::error!("{error}"),
         }
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         let worker = self
             .configured
             .as_ref()
             .map(|configured| &configured.worker);
-        Some(Box::new(Stream::new(worker.cloned())))
+        Some(Box::new(Stream::new(context_id, worker.cloned())))
     }
 
     fn get_type(&self) -> Option<ContextType> {

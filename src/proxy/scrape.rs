@@ -3,11 +3,11 @@
 use core::{fmt, time::Duration};
 use std::net::SocketAddr;
 
-use super::{
-    destination::ORIGINAL_DST_HEADER,
-    host::{self, HostError},
+use super::host::{self, HostError};
+use crate::{
+    request::ORIGINAL_DST_HOST,
+    scraping::{ScrapeSettings, Secret},
 };
-use crate::scraping::{ScrapeSettings, Secret};
 
 /// Expositions are tens of kilobytes, with many adapters some hundreds. A larger body is no
 /// exposition, and reading it would leave the VM that large for good.
@@ -40,7 +40,7 @@ impl ScrapeRequest {
     pub(super) fn send(&self) -> Result<u32, Failure> {
         let configured = self.headers.iter();
         let configured = configured.map(|(name, value)| (name.as_str(), value.reveal()));
-        let headers: Vec<_> = [(ORIGINAL_DST_HEADER, self.target.as_str())]
+        let headers: Vec<_> = [(ORIGINAL_DST_HOST, self.target.as_str())]
             .into_iter()
             .chain(configured)
             .collect();

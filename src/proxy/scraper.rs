@@ -116,6 +116,11 @@ impl Scraper {
         }
     }
 
+    /// Whether the answer to the call `token` is to come.
+    pub(super) fn awaits(&self, token: u32) -> bool {
+        self.under_way.contains_key(&token)
+    }
+
     /// Takes the answer to the call `token` into `pool`; tells whether that changed it.
     pub(super) fn answered(
         &mut self,

@@ -1,21 +1,45 @@
 //! From a request to what the scheduler needs of it, and the errors that refuse one.
 //!
+//! A body is read as it arrives, by a [`Scanner`] that keeps nothing of it, and a [`RequestReader`]
+//! that keeps what counts: the model's name, a few numbers, and the hashes of the prompt's blocks.
+//!
 //! ```
-//! use endpoint_picker::request::{Api, InferenceRequest};
+//! use endpoint_picker::request::{Api, Progress, RequestReader};
 //!
 //! let api = Api::of_path(b"/v1/chat/completions?trace=1").unwrap();
-//! let body = br#"{"messages": [{"role": "user", "content": "Hello"}], "model": "llama"}"#;
-//! let request = InferenceRequest::parse(api, body).unwrap();
-//! assert_eq!(request.model.as_deref(), Some("llama"));
-//! assert_eq!(request.prompt.text().collect::<String>(), "Hello");
+//! let mut reader = RequestReader::new(api, 64 * 1024);
+//! for piece in [r#"{"messages": [{"role": "user", "con"#, r#"tent": "Hello"}], "model": "llama"}"#] {
+//!     assert_eq!(reader.feed(piece.as_bytes()), Ok(Progress::More));
+//! }
+//! reader.finish().unwrap();
+//!
+//! let request = reader.request();
+//! assert_eq!(request.model.as_ref().map(|model| &*model.name), Some("llama"));
+//! assert_eq!(request.prompt.counts().text_bytes, "userHello".len() as u64);
 //! ```
 
 mod api;
-mod body;
+mod content;
+mod header_pairs;
+mod headers;
+mod held;
+mod hints;
+mod model_route;
+mod prompt;
+mod reader;
 mod rejection;
-mod text;
+mod scanner;
 
-pub use api::Api;
-pub use body::{InferenceRequest, MalformedBody, Message, Prompt};
-pub use rejection::Rejection;
-pub use text::Text;
+pub use api::{Api, Part};
+pub use header_pairs::HeaderPairs;
+pub use headers::{
+    BASE_MODEL_NAME, DESTINATION_ENDPOINT, MODEL_NAME, ORIGINAL_DST_HOST, RequestHead, Trusted,
+    has_another_use,
+};
+pub use held::{HeldRequests, Overdue};
+pub use hints::RequestHints;
+pub use model_route::{ModelRoute, model_header};
+pub use prompt::{Counts, Prompt};
+pub use reader::{InferenceRequest, Progress, RequestReader, RequestedModel};
+pub use rejection::{Rejection, RejectionReply};
+pub use scanner::{Container, Malformed, Scalar, Scanner, Visitor};

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Candidates, WeightedScorer};
 use crate::pool::Endpoint;
 
-/// The outcome of one decision.
+/// The outcome of one decision: a ranking, whose first is the choice.
 #[derive(Debug, Clone, Copy)]
 pub struct Decision<'a> {
     endpoint: &'a Endpoint,
@@ -15,6 +15,7 @@ pub struct Decision<'a> {
     scorers: &'a [WeightedScorer],
     scores: &'a [f64],
     totals: &'a [f64],
+    ranking: &'a [usize],
 }
 
 /// Why a decision fell as it did.
@@ -22,6 +23,8 @@ pub struct Decision<'a> {
 pub struct Explanation<'a> {
     /// The endpoint chosen, as `ip:port`.
     pub endpoint: &'a str,
+    /// It and those that come after it, for attempts to come.
+    pub ranking: Vec<&'a str>,
     /// What every candidate scored.
     pub candidates: Vec<CandidateScores<'a>>,
 }
@@ -38,26 +41,35 @@ pub struct CandidateScores<'a> {
 }
 
 impl<'a> Decision<'a> {
-    pub(super) const fn new(
-        endpoint: &'a Endpoint,
+    /// Of `ranking`; `None` if that is empty.
+    pub(super) fn new(
         candidates: Candidates<'a>,
         scorers: &'a [WeightedScorer],
         scores: &'a [f64],
         totals: &'a [f64],
-    ) -> Self {
-        Self {
-            endpoint,
+        ranking: &'a [usize],
+    ) -> Option<Self> {
+        Some(Self {
+            endpoint: candidates.endpoint(*ranking.first()?)?,
             candidates,
             scorers,
             scores,
             totals,
-        }
+            ranking,
+        })
     }
 
     /// The endpoint chosen.
     #[must_use]
     pub const fn endpoint(&self) -> &'a Endpoint {
         self.endpoint
+    }
+
+    /// The endpoint chosen, and those that come after it.
+    pub fn ranking(&self) -> impl Iterator<Item = &'a Endpoint> {
+        let candidates = self.candidates;
+        let ranking = self.ranking.iter();
+        ranking.filter_map(move |&index| candidates.endpoint(index))
     }
 
     /// The scores behind the choice. Costs an allocation for each candidate: for logs, not for
@@ -82,6 +94,7 @@ impl<'a> Decision<'a> {
         }
         Explanation {
             endpoint: self.endpoint.host_port(),
+            ranking: self.ranking().map(Endpoint::host_port).collect(),
             candidates,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The candidates are the healthy endpoints, or all of them when none is healthy: a pool whose
 //! scrapes fail still serves. Each [`Scorer`] of the profile gives every candidate a score from
-//! 0 to 1, the scores are summed with the scorers' weights, and the [`Picker`] ranks by the sums.
+//! 0 to 1, the scores are summed with the scorers' weights, and the [`Picker`] ranks by the sums: the
+//! first is the choice, the others are for attempts after it. [`Terms`] may narrow the candidates.
 //! It is the pipeline of the Gateway API Inference Extension's Endpoint Picker, with its names,
 //! formulas and defaults, so that its operators find what they know.
 //!
@@ -40,7 +41,7 @@ mod profile;
 mod scheduler;
 mod scorer;
 
-pub use candidates::Candidates;
+pub use candidates::{Candidates, Terms};
 pub use decision::{CandidateScores, Decision, Explanation};
 pub use picker::Picker;
 pub use profile::{Profile, WeightedScorer};

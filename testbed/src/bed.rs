@@ -56,8 +56,7 @@ impl Bed {
         servers: Vec<ModelServer>,
         pool: &Value,
     ) -> Result<Self> {
-        let endpoints = json!({ "endpoints": { "static": pool } });
-        let envoy = Envoy::start(configuration.merge_plugin_configuration(&endpoints)?).await?;
+        let envoy = Envoy::start(configuration.with_pool(pool)?).await?;
         Ok(Self { envoy, servers })
     }
 

@@ -18,7 +18,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde::de::DeserializeOwned;
-use tokio::{net::TcpStream, task::JoinHandle};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle};
 
 use crate::{model_server::MODEL_SERVER_HEADER, poll};
 
@@ -26,7 +26,8 @@ use crate::{model_server::MODEL_SERVER_HEADER, poll};
 /// a request that hangs is one that the filter has lost.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The body of a request: [`empty`], [`whole`], [`chunked`] or [`with_trailers`].
+/// The body of a request: [`empty`], [`whole`], [`chunked`],
+/// [`with_trailers`] or [`fed`].
 pub type Body = BoxBody<Bytes, Infallible>;
 
 /// No body at all.
@@ -50,6 +51,17 @@ pub fn chunked(bytes: impl Into<Bytes>, size: usize) -> Body {
 /// header announces.
 pub fn with_trailers(bytes: impl Into<Bytes>, size: usize, trailers: HeaderMap) -> Body {
     pieces(&bytes.into(), size, Some(trailers))
+}
+
+/// A body whose pieces are sent one by one, when they are put into the channel; it ends with the
+/// channel.
+#[must_use]
+pub fn fed(pieces: mpsc::Receiver<Bytes>) -> Body {
+    let frames = stream::unfold(pieces, async |mut pieces| {
+        let piece = pieces.recv().await?;
+        Some((Ok(Frame::data(piece)), pieces))
+    });
+    BodyExt::boxed(StreamBody::new(frames))
 }
 
 fn pieces(bytes: &Bytes, size: usize, trailers: Option<HeaderMap>) -> Body {

@@ -98,3 +98,32 @@ fn a_hasher_takes_its_prompt_in_pieces() {
     assert_eq!(found, hashes(PROMPT, 16, 2));
     assert_eq!(done_after, [false, false, false, true, true, true]);
 }
+
+#[wasm_bindgen_test(unsupported = test)]
+fn chains_are_put_into_their_scope_afterwards() {
+    let size = NonZeroUsize::new(16).unwrap_or(NonZeroUsize::MIN);
+    let mut found = Vec::new();
+    let mut hasher = BlockHasher::new(BlockHash::NEUTRAL, Blocks { size, limit: 2048 });
+    let within = |hash: BlockHash| hash.within(LLAMA.root()).as_u64();
+    hasher.update(PROMPT.as_bytes(), |hash| {
+        found.push((hash.as_u64(), within(hash)));
+    });
+    assert_eq!(
+        found,
+        [
+            (0x6422_450f_28e5_d278, 0xc90c_cb9f_637e_bed7),
+            (0xb83e_7a32_7986_19ba, 0x800b_5ad7_87e3_1f32),
+            (0x9454_661d_9c2f_76f2, 0xf2a6_6a9d_d28b_ff8c),
+        ]
+    );
+    let digest = hasher.digest();
+    assert_eq!(digest.as_u64(), 0xd60b_f590_03b7_0ee5);
+    assert_eq!(within(digest), 0x19fc_07ee_09e5_b00f);
+
+    // Behind the limit nothing is hashed.
+    hasher.restart(BlockHash::NEUTRAL, 1);
+    let taken = hasher.update(PROMPT.as_bytes(), |_| {});
+    assert_eq!(taken, 16);
+    assert_eq!(hasher.update(b"more", |_| {}), 0);
+    assert_eq!(hasher.digest().as_u64(), 0x93b2_a72e_f01c_72e4);
+}

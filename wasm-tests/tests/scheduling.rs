@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use endpoint_picker::{
     discovery::DiscoveredEndpoint,
     pool::{EndpointMetrics, Freshness, Pool, Signal},
-    scheduling::{Decision, Profile, Scheduler, Scorer, WeightedScorer},
+    scheduling::{Decision, Profile, Scheduler, Scorer, Terms, WeightedScorer},
     time::Timestamp,
 };
 use fastrand::Rng;
@@ -187,6 +187,7 @@ fn the_explanation_names_every_score() {
         json,
         Some(serde_json::json!({
             "endpoint": "10.0.0.1:8001",
+            "ranking": ["10.0.0.1:8001"],
             "candidates": [
                 {
                     "endpoint": "10.0.0.1:8001",
@@ -218,7 +219,7 @@ fn unhealthy_endpoints_are_chosen_only_when_no_other_is_there() {
                 .map(|decision| decision.endpoint().address());
             let other = scheduler
                 .any_healthy(&pool, FRESHNESS, &mut rng)
-                .map(endpoint_picker::pool::Endpoint::address);
+                .map(|decision| decision.endpoint().address());
             for index in 0..scrapes.len() {
                 if [inference, other].contains(&Some(address(index))) && !seen.contains(&index) {
                     seen.push(index);
@@ -236,5 +237,75 @@ fn unhealthy_endpoints_are_chosen_only_when_no_other_is_there() {
         (&[], &[]),
     ] {
         assert_eq!(picked(scrapes), expected, "{scrapes:?}");
+    }
+}
+
+/// The ranking of `ranked` of `scrapes`, by their indexes, where only `subset` may be chosen.
+fn ranking(scrapes: &[Option<Scrape>], subset: Option<&[usize]>, ranked: usize) -> Vec<usize> {
+    let pool = pool(scrapes);
+    let subset: Option<Vec<_>> =
+        subset.map(|indexes| indexes.iter().copied().map(address).collect());
+    let terms = Terms {
+        freshness: FRESHNESS,
+        subset: subset.as_deref(),
+        ranked,
+    };
+    let mut scheduler = Scheduler::new(Profile::default());
+    let decision = scheduler.schedule(&pool, terms, &mut Rng::with_seed(1));
+    let Some(decision) = decision else {
+        return Vec::new();
+    };
+    let first = decision.ranking().next().map(|endpoint| endpoint.address());
+    assert_eq!(first, Some(decision.endpoint().address()));
+    let index = |address| {
+        pool.endpoints()
+            .iter()
+            .position(|it| it.address() == address)
+    };
+    decision
+        .ranking()
+        .filter_map(|endpoint| index(endpoint.address()))
+        .collect()
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_ranking_goes_from_the_best_to_the_worst() {
+    let scrapes = [9.0, 0.0, 5.0, 2.0].map(|waiting| scrape(waiting, 0.5));
+    for (ranked, expected) in [
+        // There is always a choice.
+        (0, &[1][..]),
+        (1, &[1]),
+        (3, &[1, 3, 2]),
+        (4, &[1, 3, 2, 0]),
+        (9, &[1, 3, 2, 0]),
+    ] {
+        assert_eq!(ranking(&scrapes, None, ranked), expected, "{ranked}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn who_is_unhealthy_is_not_ranked_behind_the_others() {
+    let stale = Some(Scrape(Some(0.0), Some(0.0), LONG_AGO));
+    let scrapes = [scrape(9.0, 0.5), stale, scrape(1.0, 0.5), None];
+    assert_eq!(ranking(&scrapes, None, 4), [2, 0]);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn a_subset_is_all_there_is_to_choose_from() {
+    let stale = Some(Scrape(Some(0.0), Some(0.0), LONG_AGO));
+    let scrapes = [scrape(9.0, 0.5), scrape(0.0, 0.5), scrape(5.0, 0.5), stale];
+    let nobody = 7;
+    for (subset, expected) in [
+        (&[0][..], &[0][..]),
+        (&[2, 0], &[2, 0]),
+        (&[2, 2, 0, 2], &[2, 0]),
+        (&[nobody, 0], &[0]),
+        (&[0, 3], &[0]),
+        // The only one allowed, healthy or not.
+        (&[3], &[3]),
+        (&[nobody], &[]),
+        (&[], &[]),
+    ] {
+        assert_eq!(ranking(&scrapes, Some(subset), 4), expected, "{subset:?}");
     }
 }

@@ -14,10 +14,13 @@ use super::repository;
 const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 
 /// The type of the HTTP connection manager's configuration.
-const CONNECTION_MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+pub(super) const CONNECTION_MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
 /// The type of a text, as which the filter's configuration is written.
 const STRING_VALUE: &str = "type.googleapis.com/google.protobuf.StringValue";
+
+/// The cluster that requests go to.
+pub const REQUEST_CLUSTER: &str = "model-servers";
 
 /// The file of a bootstrap configuration in the folder of an Envoy.
 const BOOTSTRAP_FILE: &str = "envoy.json";
@@ -32,11 +35,21 @@ pub enum HandOver {
     OriginalDstHeader,
     /// Filter state.
     OriginalDstFilterState,
+    /// A request header with a list of hosts, of which each attempt takes the next.
+    OverrideHost,
 }
 
 impl HandOver {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::OriginalDstHeader, Self::OriginalDstFilterState];
+    pub const ALL: [Self; 3] = [
+        Self::OriginalDstHeader,
+        Self::OriginalDstFilterState,
+        Self::OverrideHost,
+    ];
+
+    /// Those in which the choice is a request header, and the request's headers are held until the
+    /// choice has fallen.
+    pub const BY_HEADER: [Self; 2] = [Self::OriginalDstHeader, Self::OverrideHost];
 }
 
 impl fmt::Display for HandOver {
@@ -44,6 +57,7 @@ impl fmt::Display for HandOver {
         formatter.write_str(match self {
             Self::OriginalDstHeader => "original-dst-header",
             Self::OriginalDstFilterState => "original-dst-filter-state",
+            Self::OverrideHost => "override-host",
         })
     }
 }
@@ -52,7 +66,7 @@ impl fmt::Display for HandOver {
 /// test asks for.
 #[derive(Clone, Debug)]
 pub struct Configuration {
-    tree: Value,
+    pub(super) tree: Value,
     listeners_discovered: bool,
 }
 
@@ -104,20 +118,38 @@ impl Configuration {
         Ok(self)
     }
 
-    /// Takes the guard away that removes the destination header from what clients send, so that
-    /// only the filter does.
+    /// A cluster, by its name.
     ///
     /// # Errors
     ///
-    /// When there is no such guard.
-    pub fn without_header_guard(mut self) -> Result<Self> {
+    /// When there is none.
+    pub fn cluster(&mut self, name: &str) -> Result<&mut Value> {
+        self.clusters()?
+            .iter_mut()
+            .find(|cluster| cluster.get("name").and_then(Value::as_str) == Some(name))
+            .with_context(|| format!("no cluster {name}"))
+    }
+
+    /// All clusters.
+    ///
+    /// # Errors
+    ///
+    /// When there are none.
+    pub fn clusters(&mut self) -> Result<&mut Vec<Value>> {
+        at(&mut self.tree, "/static_resources/clusters")?
+            .as_array_mut()
+            .context("clusters are not a list")
+    }
+
+    /// The virtual host that all requests come to.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn virtual_host(&mut self) -> Result<&mut Value> {
         let manager =
             typed(&mut self.tree, CONNECTION_MANAGER).context("no HTTP connection manager")?;
-        let guard = manager
-            .as_object_mut()
-            .and_then(|manager| manager.remove("early_header_mutation_extensions"));
-        ensure!(guard.is_some(), "no header guard to take away");
-        Ok(self)
+        at(manager, "/route_config/virtual_hosts/0")
     }
 
     /// Lets the listeners be discovered (LDS) from a file that Envoy watches, which
@@ -181,6 +213,15 @@ impl Configuration {
         Ok(())
     }
 
+    /// The filter's configuration.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn plugin_settings(&self) -> Result<Value> {
+        self.clone().plugin_configuration()
+    }
+
     /// The filter's configuration: part of the tree (a `Struct`), or JSON in a text (a
     /// `StringValue`).
     fn plugin_configuration(&mut self) -> Result<Value> {
@@ -193,7 +234,7 @@ impl Configuration {
     }
 
     /// What Envoy is told of the plugin (`PluginConfig`).
-    fn plugin(&mut self) -> Result<&mut Value> {
+    pub(super) fn plugin(&mut self) -> Result<&mut Value> {
         at(
             typed(&mut self.tree, WASM_FILTER).context("no wasm filter")?,
             "/config",
@@ -201,7 +242,7 @@ impl Configuration {
     }
 }
 
-fn listeners(tree: &mut Value) -> Result<&mut Vec<Value>> {
+pub(super) fn listeners(tree: &mut Value) -> Result<&mut Vec<Value>> {
     at(tree, "/static_resources/listeners")?
         .as_array_mut()
         .context("listeners are not a list")
@@ -213,7 +254,7 @@ fn at<'tree>(tree: &'tree mut Value, pointer: &str) -> Result<&'tree mut Value> 
 }
 
 /// The first object of a protobuf type, wherever it is in the tree.
-fn typed<'tree>(tree: &'tree mut Value, type_url: &str) -> Option<&'tree mut Value> {
+pub(super) fn typed<'tree>(tree: &'tree mut Value, type_url: &str) -> Option<&'tree mut Value> {
     if tree.get("@type").and_then(Value::as_str) == Some(type_url) {
         return Some(tree);
     }
@@ -225,7 +266,7 @@ fn typed<'tree>(tree: &'tree mut Value, type_url: &str) -> Option<&'tree mut Val
 }
 
 /// Applies a JSON merge patch (RFC 7396).
-fn merge(target: &mut Value, patch: &Value) {
+pub(super) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();
         return;
@@ -265,7 +306,8 @@ mod tests {
     fn every_shipped_configuration_can_be_changed() -> Result<()> {
         for hand_over in HandOver::ALL {
             let mut configuration = Configuration::shipped(hand_over)?
-                .merge_plugin_configuration(&json!({ "endpoints": { "static": ["127.0.0.1:1"] } }))?
+                .with_pool(&json!(["127.0.0.1:1"]))?
+                .with_buffer_limits(1 << 20, 1 << 18)?
                 .without_header_guard()?;
             assert_eq!(
                 *at(

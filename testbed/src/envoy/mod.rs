@@ -5,6 +5,7 @@
 //! is killed.
 
 mod admin;
+mod changes;
 mod configuration;
 
 use std::{
@@ -29,7 +30,7 @@ use crate::{
 };
 use admin::Admin;
 
-pub use configuration::{Configuration, HandOver};
+pub use configuration::{Configuration, HandOver, REQUEST_CLUSTER};
 
 /// The worker threads of an Envoy, where nothing else is asked for. Two is the least that shows
 /// what workers do not share.

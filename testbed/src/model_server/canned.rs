@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 
-use super::dialect::{self, Dialect};
+use super::{
+    dialect::{self, Dialect},
+    engine::{FinishReason, Progress},
+};
 
 /// The load of a model server, as its metrics tell it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -75,6 +77,7 @@ impl Engine {
     pub(super) fn generate(&self, max_tokens: Option<usize>) -> Generation {
         let length = max_tokens.map_or(ANSWER.len(), |max| max.min(ANSWER.len()));
         Generation {
+            generated: 0,
             length,
             token_interval: *self.token_interval.borrow(),
         }
@@ -84,34 +87,34 @@ impl Engine {
 /// An answer in the making.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Generation {
+    generated: usize,
     length: usize,
     token_interval: Duration,
 }
 
 impl Generation {
-    /// How many tokens it will be.
-    pub(super) fn length(&self) -> usize {
-        self.length
-    }
-
-    /// Why it will end: `stop` when all is said, `length` when it is cut.
-    pub(super) fn finish_reason(&self) -> &'static str {
-        if self.length < ANSWER.len() {
-            "length"
+    /// Waits for the next token. The answer is cut when there would have been more.
+    pub(super) async fn more(&mut self) -> Progress {
+        if !self.token_interval.is_zero() {
+            tokio::time::sleep(self.token_interval).await;
+        }
+        self.generated = (self.generated + 1).min(self.length);
+        let reason = if self.length < ANSWER.len() {
+            FinishReason::Length
         } else {
-            "stop"
+            FinishReason::Stop
+        };
+        Progress {
+            generated: self.generated,
+            cached: 0,
+            finished: (self.generated == self.length).then_some(reason),
         }
     }
+}
 
-    /// The tokens, each when it is made.
-    pub(super) fn tokens(self) -> impl Stream<Item = &'static str> + Send {
-        stream::iter(ANSWER.into_iter().take(self.length)).then(move |token| async move {
-            if !self.token_interval.is_zero() {
-                tokio::time::sleep(self.token_interval).await;
-            }
-            token
-        })
-    }
+/// The text of an answer's token; nothing in it has to be escaped in JSON.
+pub(super) fn token_text(index: usize) -> &'static str {
+    ANSWER.get(index).copied().unwrap_or_default()
 }
 
 /// An estimate of how many tokens a text is: four bytes each, the rule of thumb for English.

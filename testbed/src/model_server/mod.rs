@@ -1,8 +1,9 @@
 //! A simulated model server: the HTTP interface of a real one without a model behind it.
 //!
 //! **This is a simulation.** It runs no model, and its answers are canned words. What is real is what
-//! others see of a model server: the OpenAI API (chat completions and completions, streamed or not,
-//! with `usage`), the list of models, the health check, and `/metrics`. There are two kinds:
+//! others see of a model server: the inference APIs (OpenAI's, Anthropic's, vLLM's and SGLang's own,
+//! streamed or not, with `usage`), the list of models, the health check, and `/metrics`. There are two
+//! kinds:
 //!
 //! - [`ModelServer::start`]: its load is what the test says, and it answers at once. For tests of a
 //!   decision.
@@ -27,13 +28,13 @@
 //! # }
 //! ```
 
+mod api;
 mod canned;
 mod dialect;
 mod engine;
 mod faults;
 mod journal;
 mod metrics;
-mod openai;
 mod service;
 mod simulator;
 #[cfg(test)]
@@ -96,12 +97,22 @@ struct State {
     /// Where the metrics are: `address`, if they have no port of their own.
     metrics_address: SocketAddr,
     backend: Backend,
+    pieces: watch::Sender<Option<Pieces>>,
     faults: watch::Sender<Faults>,
     failing: Mutex<Share>,
     resetting: Mutex<Share>,
     /// Counts the restarts.
     restarts: watch::Sender<u64>,
     journal: Journal,
+}
+
+/// How an answer is cut on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct Pieces {
+    /// Bytes of a piece.
+    pub size: usize,
+    /// The time before each piece, so that no two of them come at once.
+    pub pause: Duration,
 }
 
 /// What makes the answers.
@@ -202,6 +213,7 @@ impl ModelServer {
                 .unwrap_or(&listener)
                 .local_addr()?,
             backend,
+            pieces: watch::Sender::default(),
             faults: watch::Sender::default(),
             failing: Mutex::default(),
             resetting: Mutex::default(),
@@ -246,6 +258,11 @@ impl ModelServer {
         if let Backend::Canned(engine) = &self.state.backend {
             engine.set_token_interval(interval);
         }
+    }
+
+    /// Cuts answers into pieces, whichever they are; `None`, as at the start, sends each as it is made.
+    pub fn set_pieces(&self, pieces: Option<Pieces>) {
+        self.state.pieces.send_replace(pieces);
     }
 
     /// The counters and gauges of a simulated engine; none when the load is set by hand.

@@ -12,17 +12,17 @@ use axum::{
     routing::{get, post},
 };
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
+use hyper::{body::Body as _, header::CONTENT_LENGTH};
 use serde_json::json;
 
-use super::{Backend, Faults, MODEL_SERVER_HEADER, State, journal::Received, metrics, openai};
+use super::{Backend, Faults, MODEL_SERVER_HEADER, State, api, journal::Received, metrics};
 
 /// What is answered on the port where requests come.
 pub(super) fn router(state: Arc<State>) -> Router {
     let router = Router::new()
-        .route("/v1/chat/completions", post(openai::chat_completions))
-        .route("/v1/completions", post(openai::completions))
-        .route("/v1/models", get(openai::models))
+        .merge(api::router())
         .route("/health", get(StatusCode::OK))
         .route(
             "/simulator/faults",
@@ -32,7 +32,8 @@ pub(super) fn router(state: Arc<State>) -> Router {
         .fallback(not_found)
         // Prompts with images in them are larger than axum's limit of 2 MB.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn_with_state(Arc::clone(&state), record));
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), record))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), cut));
     let router = if state.access.own_port {
         router
     } else {
@@ -80,6 +81,33 @@ async fn record(FromState(state): FromState<Arc<State>>, request: Request, next:
         });
     }
     next.run(Request::from_parts(head, Body::from(body))).await
+}
+
+/// Writes an answer in pieces, if it is to be; a length that is known is still told.
+async fn cut(FromState(state): FromState<Arc<State>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let Some(pieces) = *state.pieces.borrow() else {
+        return response;
+    };
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact() {
+        head.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    let cut = body.into_data_stream().flat_map(move |data| {
+        let pieces: Vec<_> = match data {
+            Ok(data) => data
+                .chunks(pieces.size.max(1))
+                .map(|piece| Ok(data.slice_ref(piece)))
+                .collect(),
+            Err(error) => vec![Err(error)],
+        };
+        stream::iter(pieces)
+    });
+    let paced = cut.then(move |piece| async move {
+        tokio::time::sleep(pieces.pause).await;
+        piece
+    });
+    Response::from_parts(head, Body::from_stream(paced))
 }
 
 async fn faults(FromState(state): FromState<Arc<State>>) -> Json<Faults> {

@@ -7,7 +7,6 @@ use hyper::{
     HeaderMap, Request,
     header::{HeaderName, HeaderValue, TRAILER},
 };
-use serde_json::Value;
 use testbed::{
     bed::Bed,
     client::{self, Body, Protocol},
@@ -121,7 +120,7 @@ fn requests() -> Result<[(Request<Body>, bool); 5]> {
         (post(CHAT, client::whole(chat_body()))?, true),
         (post(CHAT, client::chunked(chat_body(), 20))?, true),
         (post(CHAT, client::empty())?, false),
-        (post("/v1/embeddings", client::whole(chat_body()))?, false),
+        (post("/v1/embeddings", client::whole(chat_body()))?, true),
         (get("/v1/models")?, false),
     ])
 }
@@ -192,28 +191,8 @@ fn guarded(hand_over: HandOver, guards: Guards) -> Result<Configuration> {
     let configuration = scraping_every(INTERVAL, hand_over)?;
     match guards {
         Guards::Shipped => Ok(configuration),
-        Guards::FilterAlone => {
-            let mut configuration = configuration.without_header_guard()?;
-            let clusters = configuration
-                .tree_mut()
-                .pointer_mut("/static_resources/clusters");
-            for cluster in clusters
-                .and_then(Value::as_array_mut)
-                .context("no clusters")?
-            {
-                let options = cluster.pointer_mut("/typed_extension_protocol_options");
-                for protocol in options
-                    .and_then(Value::as_object_mut)
-                    .context("no options")?
-                    .values_mut()
-                {
-                    protocol
-                        .as_object_mut()
-                        .context("no object")?
-                        .remove("http_filters");
-                }
-            }
-            Ok(configuration)
-        }
+        Guards::FilterAlone => configuration
+            .without_header_guard()?
+            .without_upstream_filters(),
     }
 }

@@ -58,11 +58,8 @@ async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
             second.address(),
             failing[2],
         ];
-        let endpoints = json!({ "endpoints": { "static": pool } });
-        let envoy = Envoy::start(
-            scraping_every(INTERVAL, hand_over)?.merge_plugin_configuration(&endpoints)?,
-        )
-        .await?;
+        let configuration = scraping_every(INTERVAL, hand_over)?.with_pool(&json!(pool))?;
+        let envoy = Envoy::start(configuration).await?;
         bed::loads_known([&first, &second]).await?;
         let mut connections = connections_to_every_worker(&envoy, Protocol::Http1).await?;
 

@@ -11,17 +11,27 @@
 
 mod support;
 
+mod answers_renamed;
+mod body_based_routing;
 mod choice;
+mod clients;
 mod configuration;
 mod demo;
 mod destination_header;
+mod early_decision;
 mod engines;
+mod errors;
 mod failing_endpoints;
 mod hand_over;
+mod header_contract;
 mod hostile_requests;
 mod istio;
 mod missing_signals;
+mod model_names;
 mod passing_through;
+mod pools;
+mod retries;
 mod scrape_economy;
 mod scraping;
+mod surface;
 mod vllm;

@@ -94,7 +94,9 @@ async fn a_streamed_answer_arrives_event_by_event() -> Result<()> {
                 .await?;
             assert_eq!(
                 response.headers().get(CONTENT_TYPE),
-                Some(&HeaderValue::from_static("text/event-stream"))
+                Some(&HeaderValue::from_static(
+                    "text/event-stream; charset=utf-8"
+                ))
             );
 
             let (text, arrivals) =

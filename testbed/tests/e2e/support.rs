@@ -9,12 +9,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use hyper::{Request, StatusCode, header::HeaderValue};
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{
     bed::Bed,
     client::{self, Body, Connection, Protocol, Reply},
     envoy::{Configuration, Envoy, HandOver, WORKERS},
-    model_server::{Load, ModelServer},
+    model_server::{Load, ModelServer, Received},
 };
 
 /// The path of chat completions.
@@ -58,6 +58,12 @@ pub(crate) async fn bed(hand_over: HandOver, loads: &[Load]) -> Result<Bed> {
     Bed::start(scraping_every(INTERVAL, hand_over)?, loads).await
 }
 
+/// A bed with these loads and this change of the filter's configuration.
+pub(crate) async fn bed_with(hand_over: HandOver, patch: &Value, loads: &[Load]) -> Result<Bed> {
+    let configuration = scraping_every(INTERVAL, hand_over)?.merge_plugin_configuration(patch)?;
+    Bed::start(configuration, loads).await
+}
+
 /// The body of a short chat completion.
 pub(crate) fn chat_body() -> String {
     chat_body_with("Hello")
@@ -79,6 +85,19 @@ pub(crate) fn chat_body_of(size: usize) -> String {
 
 fn chat_body_with(content: &str) -> String {
     json!({ "model": "llama", "messages": [{ "role": "user", "content": content }] }).to_string()
+}
+
+/// A short chat completion that asks for this model.
+pub(crate) fn chat_for(model: &str) -> Result<Request<Body>> {
+    let body = json!({ "model": model, "messages": [{ "role": "user", "content": "Hello" }] });
+    post(CHAT, client::whole(body.to_string()))
+}
+
+/// The model that a model server was asked for.
+pub(crate) fn model_of(received: &Received) -> Result<String> {
+    let body: Value = serde_json::from_slice(&received.body)?;
+    let model = body.get("model").and_then(Value::as_str);
+    Ok(model.context("no model")?.to_owned())
 }
 
 /// A `POST` of JSON.

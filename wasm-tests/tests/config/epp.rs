@@ -1,7 +1,7 @@
 //! The Endpoint Picker's own configuration, as its documentation has it, and what is read by it.
 
 use endpoint_picker::{
-    config::Settings,
+    config::PoolSettings,
     model_server::MetricsReader,
     pool::{EndpointMetrics, Observation, Signal},
     time::Timestamp,
@@ -9,7 +9,7 @@ use endpoint_picker::{
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::{merge, parse, with};
+use crate::{merge, parse_pool, with};
 
 const VLLM: &[u8] = include_bytes!("../../../fixtures/metrics/vllm-0.32-lora.prom");
 
@@ -46,8 +46,8 @@ fn read(
     metrics: &Value,
     labels: &Value,
     exposition: &[u8],
-) -> Result<(Settings, EndpointMetrics), String> {
-    let settings = parse(&with(json!({
+) -> Result<(PoolSettings, EndpointMetrics), String> {
+    let settings = parse_pool(&with(json!({
         "endpoints": {"static": [{"address": "10.0.0.1:8000", "labels": labels}]},
         "metrics": metrics,
     })))?;
@@ -257,7 +257,7 @@ fn parameters_may_stand_in_their_own_object() {
         let labels = ["engine", "inference.networking.k8s.io/engine-type"];
         assert_eq!(settings.metrics.engine_labels, labels, "{metrics}");
     }
-    let settings = parse(&with(json!({"metrics": {"engineLabelKey": ""}}))).unwrap();
+    let settings = parse_pool(&with(json!({"metrics": {"engineLabelKey": ""}}))).unwrap();
     assert_eq!(
         settings.metrics.engine_labels,
         [

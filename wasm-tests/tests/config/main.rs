@@ -1,6 +1,9 @@
 //! Configurations that are taken, and the messages of those that are refused.
 
-use endpoint_picker::{config::Settings, config::schema::HandOver, scheduling::Scorer};
+use endpoint_picker::{
+    config::{PoolSettings, Settings, schema::HandOver},
+    scheduling::Scorer,
+};
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -8,6 +11,8 @@ mod epp;
 mod epp_refused;
 mod metrics;
 mod metrics_refused;
+mod pools;
+mod requests;
 
 /// The smallest configuration, with `change` merged into it.
 fn with(change: Value) -> Value {
@@ -34,6 +39,14 @@ fn parse(config: &Value) -> Result<Settings, String> {
     Settings::from_json(config.to_string().as_bytes()).map_err(|error| error.to_string())
 }
 
+/// The one pool of `config`.
+fn parse_pool(config: &Value) -> Result<PoolSettings, String> {
+    let mut pools = parse(config)?.pools;
+    let pool = pools.pop().ok_or("no pool")?;
+    assert!(pools.is_empty(), "several pools");
+    Ok(pool)
+}
+
 /// The message that refuses `config`; empty if it is taken.
 fn refusal(config: &Value) -> String {
     parse(config).err().unwrap_or_default()
@@ -41,11 +54,14 @@ fn refusal(config: &Value) -> String {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn endpoints_and_the_metrics_cluster_are_enough() {
-    let settings = parse(&with(json!({}))).unwrap();
-    assert_eq!(settings.pool, "default");
-    assert_eq!(settings.endpoints.len(), 1);
-    assert_eq!(settings.hand_over, HandOver::OriginalDstHeader);
-    let weights: Vec<_> = settings
+    let config = with(json!({}));
+    let settings = parse(&config).unwrap();
+    assert_eq!(settings.destination.hand_over, HandOver::OriginalDstHeader);
+    let pool = parse_pool(&config).unwrap();
+    assert_eq!(pool.name, "default");
+    assert!(pool.models.is_none());
+    assert_eq!(pool.endpoints.len(), 1);
+    let weights: Vec<_> = pool
         .profile
         .scorers
         .iter()
@@ -59,7 +75,7 @@ fn endpoints_and_the_metrics_cluster_are_enough() {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn every_setting_is_taken() {
-    let settings = parse(&json!({
+    let config = json!({
         "pool": "llama-70b",
         "endpoints": {"static": [
             "10.0.0.1:8000",
@@ -71,10 +87,15 @@ fn every_setting_is_taken() {
             "picker": "max-score",
         },
         "destination": {"handOver": "original-dst-filter-state"},
-    }))
-    .unwrap();
-    assert_eq!(settings.pool, "llama-70b");
-    let last = settings.endpoints.last();
+    });
+    let settings = parse(&config).unwrap();
+    assert_eq!(
+        settings.destination.hand_over,
+        HandOver::OriginalDstFilterState
+    );
+    let pool = parse_pool(&config).unwrap();
+    assert_eq!(pool.name, "llama-70b");
+    let last = pool.endpoints.last();
     assert_eq!(
         last.map(|endpoint| endpoint.address.to_string()).as_deref(),
         Some("[fd00::1]:8000")
@@ -84,15 +105,14 @@ fn every_setting_is_taken() {
             .map(String::as_str),
         Some("l4")
     );
-    assert_eq!(settings.hand_over, HandOver::OriginalDstFilterState);
-    let weights: Vec<_> = settings.profile.scorers.iter().map(|w| w.weight).collect();
+    let weights: Vec<_> = pool.profile.scorers.iter().map(|w| w.weight).collect();
     assert_eq!(weights, [3.0, 1.0]);
 }
 
 #[wasm_bindgen_test(unsupported = test)]
 fn a_pool_may_be_empty() {
-    let settings = parse(&with(json!({"endpoints": {"static": []}}))).unwrap();
-    assert!(settings.endpoints.is_empty());
+    let pool = parse_pool(&with(json!({"endpoints": {"static": []}}))).unwrap();
+    assert!(pool.endpoints.is_empty());
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -100,7 +120,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
     for (change, expected) in [
         (
             json!({"pol": "a"}),
-            "pol: unknown field `pol`, expected one of `pool`, `endpoints`, `metrics`, `scheduling`, `destination`",
+            "pol: unknown field `pol`, expected one of `pool`, `endpoints`, `metrics`, `scheduling`, `pools`",
         ),
         (
             json!({"pool": ""}),
@@ -161,7 +181,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             json!({"destination": {"handOver": "header"}}),
-            "destination.handOver: unknown variant `header`, expected `original-dst-header` or `original-dst-filter-state`",
+            "destination.handOver: unknown variant `header`, expected one of `original-dst-header`, `original-dst-filter-state`, `override-host`",
         ),
     ] {
         let config = with(change);
@@ -180,7 +200,11 @@ fn what_is_no_configuration_is_refused() {
         ("[]", "expected a JSON object"),
         ("\n\x04\x08", "expected a JSON object"),
         ("{", "?: EOF while parsing"),
-        ("{}", ".: missing field `endpoints`"),
+        ("{}", ".: expected `endpoints`, or `pools`, found neither"),
+        (
+            r#"{"endpoints": {"static": []}}"#,
+            ".: expected `metrics`, or `pools`, found neither",
+        ),
         (
             r#"{"endpoints": {"static": []}, "metrics": {"cluster": "a"}} {}"#,
             ".: trailing characters",
@@ -210,8 +234,10 @@ fn the_examples_of_the_reference_are_taken() {
         .collect();
     assert!(!examples.is_empty());
     for example in examples {
-        let fields = serde_json::from_str(&format!("{{{example}}}")).unwrap();
-        let config = with(fields);
+        let fields: Value = serde_json::from_str(&format!("{{{example}}}")).unwrap();
+        // Several pools have fields of their own, and one is shown in parts.
+        let is_whole = fields.get("pools").is_some();
+        let config = if is_whole { fields } else { with(fields) };
         if let Err(error) = parse(&config) {
             panic!("{error}: {example}");
         }

@@ -3,7 +3,7 @@
 use core::{net::SocketAddr, time::Duration};
 
 use endpoint_picker::{
-    config::{MetricsSettings, Settings},
+    config::{MetricsSettings, PoolSettings},
     discovery::DiscoveredEndpoint,
     model_server::EngineChoice,
     scraping::{ScrapeSettings, ScrapeTarget},
@@ -11,10 +11,10 @@ use endpoint_picker::{
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::{merge, parse, refusal, with};
+use crate::{merge, parse_pool, refusal, with};
 
-fn taken(change: Value) -> Result<Settings, String> {
-    parse(&with(change))
+fn taken(change: Value) -> Result<PoolSettings, String> {
+    parse_pool(&with(change))
 }
 
 /// The name of the engine chosen; `auto` where the expositions tell.

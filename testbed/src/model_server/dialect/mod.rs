@@ -16,8 +16,8 @@ use clap::ValueEnum;
 
 use super::{
     Load, SimulatorConfig,
+    api::MODEL,
     engine::{Bounds, Gauges, Statistics},
-    openai::MODEL,
 };
 
 pub(super) use text::without_families;

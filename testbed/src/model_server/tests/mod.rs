@@ -1,6 +1,7 @@
 //! Simulated model servers over HTTP. What takes time is tested in the engine, in virtual time;
 //! here nothing depends on how fast the machine is.
 
+mod apis;
 mod faults;
 mod metrics;
 

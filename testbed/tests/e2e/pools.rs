@@ -1,0 +1,94 @@
+//! Several pools in one filter: each is scraped for itself.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use testbed::{
+    bed::loads_known,
+    client::Protocol,
+    envoy::{Configuration, Envoy, HandOver},
+    model_server::ModelServer,
+};
+use tokio::time::sleep;
+
+use crate::support::{
+    addresses, assert_filter_never_failed, chat_for, connections_to_every_worker, queue, served_by,
+};
+
+fn pool(name: &str, servers: &[SocketAddr], interval: Duration) -> Value {
+    let interval = format!("{}ms", interval.as_millis());
+    json!({
+        "name": name,
+        "endpoints": { "static": servers },
+        "metrics": {
+            "cluster": "model-servers-metrics", "interval": interval, "idleInterval": interval,
+        },
+    })
+}
+
+fn with_pools(pools: &[Value]) -> Result<Configuration> {
+    // In the place of the one pool that is shipped.
+    let patch = json!({ "endpoints": null, "metrics": null, "pools": pools });
+    Configuration::shipped(HandOver::OriginalDstHeader)?.merge_plugin_configuration(&patch)
+}
+
+#[tokio::test]
+async fn each_pool_is_scraped_at_its_own_pace_and_a_server_of_two_by_both() -> Result<()> {
+    const FAST: Duration = Duration::from_millis(200);
+    const SLOW: Duration = Duration::from_millis(1_000);
+
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        servers.push(ModelServer::start().await?);
+    }
+    let at = addresses(&servers);
+    let mut fast = pool("fast", &[at[0], at[1]], FAST);
+    fast["models"] = json!(["llama-70b"]);
+    let slow = pool("slow", &[at[1], at[2]], SLOW);
+    let envoy = Envoy::start(with_pools(&[fast, slow])?).await?;
+    loads_known(&servers).await?;
+
+    let counts = || servers.iter().map(|server| server.scrapes().len());
+    let before: Vec<_> = counts().collect();
+    sleep(SLOW * 5).await;
+    let scrapes: Vec<_> = counts().zip(before).map(|(now, then)| now - then).collect();
+    // 25, 30 and 5 on a machine with nothing else to do.
+    assert!(scrapes[2] >= 3, "{scrapes:?}");
+    assert!(scrapes[0] > 3 * scrapes[2], "{scrapes:?}");
+    assert!(scrapes[1] > scrapes[0], "{scrapes:?}");
+    let stats = envoy.stats("wasmcustom.endpoint_picker.").await?;
+    for pool in ["fast", "slow"] {
+        let stat = |name: &str| stats[&format!("wasmcustom.endpoint_picker.{pool}.{name}")];
+        assert!(stat("scrapes") > 0, "{pool}: {stats:?}");
+    }
+    assert_filter_never_failed(&envoy).await
+}
+
+#[tokio::test]
+async fn a_pool_that_goes_disturbs_no_other() -> Result<()> {
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    let servers = [ModelServer::start().await?, ModelServer::start().await?];
+    let at = addresses(&servers);
+    let mut first = pool("first", &at, INTERVAL);
+    first["models"] = json!(["llama-70b"]);
+    let second = pool("second", &at, INTERVAL);
+    let configuration = with_pools(&[first.clone(), second])?;
+    let mut envoy = Envoy::start(configuration.with_listeners_discovered()).await?;
+    loads_known(&servers).await?;
+
+    envoy
+        .update_plugin_configuration(&json!({ "pools": [first] }))
+        .await?;
+    for best in [0, 1] {
+        servers[best].set_load(queue(0));
+        servers[1 - best].set_load(queue(5));
+        loads_known(&servers).await?;
+        for connection in &mut connections_to_every_worker(&envoy, Protocol::Http1).await? {
+            let served = served_by(connection, chat_for("llama-70b")?).await?;
+            assert_eq!(served, at[best]);
+        }
+    }
+    assert_filter_never_failed(&envoy).await
+}

@@ -1,0 +1,198 @@
+//! With `override-host` an attempt that fails goes on to the next endpoint of the ranking.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use hyper::StatusCode;
+use serde_json::json;
+use testbed::{
+    bed::Bed,
+    client::{self, Connection, Protocol},
+    envoy::{Envoy, HandOver},
+    model_server::{self, ModelServer},
+    poll,
+};
+use tokio::{net::TcpStream, sync::Notify, task::JoinSet};
+
+use crate::support::{
+    CHAT, PATIENCE, assert_filter_never_failed, bed_with, chat, chat_as, post, queue, served_by,
+    server_of,
+};
+
+/// The header of the ranking.
+const DESTINATION: &str = "x-gateway-destination-endpoint";
+
+/// So long that an endpoint whose scrapes fail keeps its place in the ranking for the whole test.
+const NEVER_STALE: &str = "10m";
+
+#[tokio::test]
+async fn no_request_is_lost_when_the_first_choice_dies_under_load() -> Result<()> {
+    let mut bed = ranked_bed(3, &[queue(2), queue(0), queue(1), queue(3)]).await?;
+    let first = bed.servers[1].address();
+    let second = bed.servers[2].address();
+
+    let load = Load::start(&bed.envoy, 8);
+    poll::until("the first choice to be under load", PATIENCE, async || {
+        Ok((bed.servers[1].requests().len() >= 200).then_some(()))
+    })
+    .await?;
+    drop(bed.servers.remove(1));
+    let second_server = &bed.servers[1];
+    poll::until("the second choice to be under load", PATIENCE, async || {
+        Ok((second_server.requests().len() >= 200).then_some(()))
+    })
+    .await?;
+    let served = load.stop().await?;
+    assert!(served.contains(&first));
+    assert!(
+        served.iter().all(|server| [first, second].contains(server)),
+        "somebody else has served"
+    );
+    let retries = retries(&bed.envoy).await?;
+    assert!(retries >= 200, "{retries} retries");
+    // It has gone on choosing the dead one.
+    bed.connect(Protocol::Http1)
+        .await?
+        .send(chat_as("after")?)
+        .await?;
+    assert_eq!(bed.envoy.decision_on("after").await?.endpoint, first);
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
+async fn attempts_walk_the_ranking_from_the_best_to_the_worst() -> Result<()> {
+    let mut bed = ranked_bed(3, &[queue(2), queue(0), queue(1), queue(3)]).await?;
+    let mut ranking: Vec<(f64, SocketAddr)> = bed
+        .servers
+        .iter()
+        .map(|server| (f64::from(server.load().waiting), server.address()))
+        .collect();
+    ranking.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let ranking: Vec<SocketAddr> = ranking.into_iter().map(|(_, address)| address).collect();
+    let mut connection = bed.connect(Protocol::Http1).await?;
+    for best in &ranking[..3] {
+        assert_eq!(served_by(&mut connection, chat()?).await?, *best);
+        let server = position(&bed.servers, *best)?;
+        let received = bed.servers[server].requests().pop().context("nothing")?;
+        // What the model server sees is what was handed over, if it sees anything.
+        if let Some(list) = received.headers.get(DESTINATION) {
+            let expected: Vec<String> = ranking[..3].iter().map(ToString::to_string).collect();
+            assert_eq!(list, &expected.join(","));
+        }
+        drop(bed.servers.remove(server));
+        closed(*best).await?;
+    }
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
+async fn the_ranking_is_as_long_as_configured() -> Result<()> {
+    for ranked in [1, 2, 4] {
+        let bed = ranked_bed(ranked, &[queue(2), queue(0), queue(1)]).await?;
+        let all = bed.servers.iter().map(ModelServer::address);
+        let all: Vec<String> = all.map(|address| address.to_string()).collect();
+        let expected: Vec<&str> = [1, 2, 0].iter().take(ranked).map(|it| &*all[*it]).collect();
+        let mut connection = bed.connect(Protocol::Http1).await?;
+        served_by(&mut connection, chat()?).await?;
+        let received = bed.servers[1].requests().pop().context("nothing")?;
+        let list = received.headers.get(DESTINATION).context("no list")?;
+        assert_eq!(list, &expected.join(","));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_is_not_tried_again() -> Result<()> {
+    // What a model server has refused, another one would refuse as well.
+    let bed = ranked_bed(3, &[queue(0), queue(1)]).await?;
+    let mut connection = bed.connect(Protocol::Http1).await?;
+    let request = post(CHAT, client::whole("{}"))?;
+    let reply = connection.send(request).await?;
+    assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.text());
+    assert_eq!(server_of(&reply)?, bed.servers[0].address());
+    assert_eq!(retries(&bed.envoy).await?, 0);
+    Ok(())
+}
+
+/// A bed with rankings of this length, in which nobody's metrics ever become stale, and in which
+/// model servers see the ranking.
+async fn ranked_bed(ranked: usize, loads: &[model_server::Load]) -> Result<Bed> {
+    let patch = json!({
+        "destination": { "ranked": ranked },
+        "metrics": { "staleAfter": NEVER_STALE },
+    });
+    bed_with(HandOver::OverrideHost, &patch, loads).await
+}
+
+/// Requests without end.
+struct Load {
+    stop: Arc<Notify>,
+    clients: JoinSet<Result<Vec<SocketAddr>>>,
+}
+
+impl Load {
+    fn start(envoy: &Envoy, clients: usize) -> Self {
+        let stop = Arc::new(Notify::new());
+        let mut tasks = JoinSet::new();
+        for number in 0..clients {
+            let (address, stop) = (envoy.address(), Arc::clone(&stop));
+            let protocol = [Protocol::Http1, Protocol::Http2][number % 2];
+            tasks.spawn(async move {
+                let mut stopped = std::pin::pin!(stop.notified());
+                let mut connection = Connection::open(address, protocol).await?;
+                let mut served = Vec::new();
+                loop {
+                    let reply = connection.send(chat()?).await?;
+                    ensure!(
+                        reply.status == StatusCode::OK,
+                        "{}: {}",
+                        reply.status,
+                        reply.text()
+                    );
+                    served.push(server_of(&reply)?);
+                    let brief = Duration::from_millis(1);
+                    if tokio::time::timeout(brief, stopped.as_mut()).await.is_ok() {
+                        return Ok(served);
+                    }
+                }
+            });
+        }
+        Self {
+            stop,
+            clients: tasks,
+        }
+    }
+
+    /// Who has served each request; an error if any was not served.
+    async fn stop(mut self) -> Result<Vec<SocketAddr>> {
+        self.stop.notify_waiters();
+        let mut served = Vec::new();
+        while let Some(client) = self.clients.join_next().await {
+            served.extend(client??);
+        }
+        Ok(served)
+    }
+}
+
+async fn retries(envoy: &Envoy) -> Result<u64> {
+    let stats = envoy
+        .stats("cluster.model-servers.upstream_rq_retry")
+        .await?;
+    let retries = stats.get("cluster.model-servers.upstream_rq_retry");
+    Ok(*retries.context("no such counter")?)
+}
+
+/// Waits until nothing listens there any more.
+async fn closed(address: SocketAddr) -> Result<()> {
+    poll::until("a port to be closed", PATIENCE, async || {
+        Ok(TcpStream::connect(address).await.is_err().then_some(()))
+    })
+    .await
+}
+
+fn position(servers: &[ModelServer], address: SocketAddr) -> Result<usize> {
+    let mut servers = servers.iter();
+    servers
+        .position(|server| server.address() == address)
+        .context("no such server")
+}
