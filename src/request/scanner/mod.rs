@@ -25,6 +25,7 @@ use core::ops::ControlFlow;
 
 use buffer::Buffer;
 use number::Number;
+use run::short_string;
 use text::Role;
 pub use visitor::{Container, Malformed, Scalar, Visitor};
 
@@ -218,6 +219,10 @@ impl Scanner {
                 let wanted = visitor.begin_string(self.at(rest));
                 let role = if wanted { Role::Wanted } else { Role::Passed };
                 advance(rest, 1);
+                if let Some((text, after)) = short_string(rest) {
+                    *rest = after;
+                    return self.end_of_string(role, text, self.at(after), visitor);
+                }
                 self.state = State::String(role);
                 self.string(role, rest, visitor)
             }
@@ -264,10 +269,16 @@ impl Scanner {
         rest: &mut &'a [u8],
         visitor: &mut impl Visitor,
     ) -> Step {
-        *rest = after;
-        self.token.clear();
-        self.state = State::String(Role::Key);
-        self.string(Role::Key, rest, visitor)?;
+        if let Some((key, after)) = short_string(after) {
+            visitor.key(key);
+            *rest = after;
+            self.state = State::Colon;
+        } else {
+            *rest = after;
+            self.token.clear();
+            self.state = State::String(Role::Key);
+            self.string(Role::Key, rest, visitor)?;
+        }
         if let [b':', after @ ..] = rest
             && self.state == State::Colon
         {

@@ -38,6 +38,16 @@ pub(super) fn short_run(bytes: &[u8; 16]) -> Option<Run> {
     })
 }
 
+/// The text of a string and what is behind its closing quote, if that is near and all is plain ASCII.
+#[inline]
+pub(super) fn short_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let run = bytes.first_chunk().and_then(short_run)?;
+    match bytes.split_at_checked(run.length)? {
+        (text, [b'"', after @ ..]) if run.is_ascii => Some((text, after)),
+        _ => None,
+    }
+}
+
 fn long_run(bytes: &[u8]) -> Run {
     let mut rest = bytes;
     let mut is_ascii = true;

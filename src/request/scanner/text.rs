@@ -168,7 +168,7 @@ impl Scanner {
 
     /// The last of a string's text, behind which its closing quote was.
     #[inline]
-    fn end_of_string(
+    pub(super) fn end_of_string(
         &mut self,
         role: Role,
         plain: &[u8],
