@@ -7,9 +7,7 @@ use super::{
     api::{Field, Nested},
     content::Content,
 };
-
-/// Longer than any name of a model, and what is kept of one.
-const MAX_NAME: usize = 512;
+use crate::models::MAX_NAME;
 
 /// What is known of an inference request.
 #[derive(Debug, Clone, Default)]
