@@ -9,10 +9,12 @@
 use super::Part;
 
 /// Where in a prompt's value a reader is.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Content {
     key: Key,
     inside: Inside,
+    /// What the containers around are inside of, from the outermost in.
+    around: Vec<Inside>,
     /// Whether there has been a key: token ids come in lists alone.
     has_key: bool,
 }
@@ -38,12 +40,12 @@ enum Key {
     Other,
 }
 
-/// The container around that decides, by its depth.
+/// What the containers around say of a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Inside {
-    Source(u32),
-    Media(u32),
-    Text(u32),
+    Source,
+    Media,
+    Text,
     #[default]
     Content,
 }
@@ -67,18 +69,16 @@ impl Key {
 }
 
 impl Content {
-    /// At the value of a field.
-    pub(super) fn of_field(part: Part, key: &[u8]) -> Self {
-        let key = match part {
+    /// Goes to the value of a field.
+    pub(super) fn begin_field(&mut self, part: Part, key: &[u8]) {
+        self.key = match part {
             Part::Tools => Key::Text,
             Part::Media => Key::of(key),
             Part::System | Part::Messages => Key::Other,
         };
-        Self {
-            key,
-            inside: Inside::Content,
-            has_key: part != Part::Messages,
-        }
+        self.inside = Inside::Content;
+        self.around.clear();
+        self.has_key = part != Part::Messages;
     }
 
     #[inline]
@@ -87,52 +87,47 @@ impl Content {
         self.has_key = true;
     }
 
-    /// A container begins, which is the `depth`th around what comes.
-    pub(super) const fn begin(&mut self, depth: u32) {
+    /// A container begins.
+    pub(super) fn begin(&mut self) {
+        self.around.push(self.inside);
         self.inside = match (self.inside, self.key) {
-            (Inside::Media(_) | Inside::Text(_), _) => return,
-            (_, Key::Media) => Inside::Media(depth),
-            (_, Key::Text) => Inside::Text(depth),
-            (_, Key::Medium | Key::Source) => Inside::Source(depth),
+            (Inside::Media | Inside::Text, _) => return,
+            (_, Key::Media) => Inside::Media,
+            (_, Key::Text) => Inside::Text,
+            (_, Key::Medium | Key::Source) => Inside::Source,
             _ => return,
         };
     }
 
-    pub(super) const fn end(&mut self, depth: u32) {
+    pub(super) fn end(&mut self) {
         self.key = Key::Other;
-        if let Inside::Source(outer) | Inside::Media(outer) | Inside::Text(outer) = self.inside
-            && outer >= depth
-        {
-            self.inside = Inside::Content;
-        }
+        self.inside = self.around.pop().unwrap_or_default();
     }
 
     /// Whether an integer at hand is a token id.
-    pub(super) const fn is_token_id(self) -> bool {
+    pub(super) const fn is_token_id(&self) -> bool {
         !self.has_key
     }
 
     /// Whether the string at hand is a medium.
-    pub(super) const fn is_medium(self) -> bool {
+    pub(super) const fn is_medium(&self) -> bool {
         match self.inside {
-            Inside::Text(_) => false,
-            Inside::Media(_) => true,
-            Inside::Source(_) => matches!(self.key, Key::Medium | Key::Data | Key::Url),
+            Inside::Text => false,
+            Inside::Media => true,
+            Inside::Source => matches!(self.key, Key::Medium | Key::Data | Key::Url),
             Inside::Content => matches!(self.key, Key::Medium | Key::Data | Key::Media),
         }
     }
 
     /// Whether the string at hand says what the source around is.
-    pub(super) const fn is_type_of_source(self) -> bool {
-        matches!((self.inside, self.key), (Inside::Source(_), Key::Type))
+    pub(super) const fn is_type_of_source(&self) -> bool {
+        matches!((self.inside, self.key), (Inside::Source, Key::Type))
     }
 
     /// The source around is of this type. A document may be in it as it is.
     pub(super) fn set_type_of_source(&mut self, name: &[u8]) {
-        if let Inside::Source(depth) = self.inside
-            && name == b"text"
-        {
-            self.inside = Inside::Text(depth);
+        if name == b"text" {
+            self.inside = Inside::Text;
         }
     }
 }

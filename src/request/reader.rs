@@ -196,6 +196,10 @@ impl Body {
             }
             _ => return,
         }
+        self.tell_max_tokens();
+    }
+
+    fn tell_max_tokens(&mut self) {
         let (first, later) = self.max_tokens;
         self.request.max_tokens = later.or(first);
     }
@@ -206,7 +210,7 @@ impl Body {
         self.nested = Nested::Other;
         match self.field {
             Field::Prompt(part) => {
-                self.content = Content::of_field(part, key);
+                self.content.begin_field(part, key);
                 self.request.prompt.section_mut(part).begin_field(part);
             }
             Field::Model => self.request.model = None,
@@ -214,6 +218,7 @@ impl Body {
             Field::SamplingParams => {
                 self.request.n = None;
                 self.max_tokens.0 = None;
+                self.tell_max_tokens();
             }
             Field::Metadata => self.request.user = None,
             _ => {}
@@ -253,7 +258,7 @@ impl Visitor for Body {
     fn begin(&mut self, container: Container) {
         self.depth += 1;
         if let Field::Prompt(part) = self.field {
-            self.content.begin(self.depth);
+            self.content.begin();
             self.request.prompt.section_mut(part).begin(container);
         }
     }
@@ -263,7 +268,7 @@ impl Visitor for Body {
         match self.field {
             // The body's own end belongs to no field.
             Field::Prompt(part) if self.depth > 0 => {
-                self.content.end(self.depth + 1);
+                self.content.end();
                 self.request.prompt.section_mut(part).end();
             }
             _ => {}

@@ -1,5 +1,6 @@
 //! Generated JSON and bodies, right and broken.
 
+use endpoint_picker::request::Api;
 use proptest::prelude::*;
 
 use super::{
@@ -293,6 +294,26 @@ fn nesting_is_bounded_where_serde_json_bounds_it() {
             let json = [&open.repeat(levels), "0", &close.repeat(levels)].concat();
             is_scanned_as_serde_json_does(json.as_bytes());
         }
+    }
+}
+
+#[test]
+fn what_is_rare_in_generated_bodies_is_read_as_its_tree() {
+    for (api, body) in [
+        (
+            Api::Score,
+            r#"{"documents":{"image_url":[[1],{"image_embeds":"text"}],"url":"text"}}"#,
+        ),
+        (
+            Api::Messages,
+            r#"{"messages":[{"source":{"content":[{"type":"text","data":"text"},{"data":"medium"}]}}]}"#,
+        ),
+        (
+            Api::VllmGenerate,
+            r#"{"sampling_params":{"max_tokens":0},"sampling_params":"-"}"#,
+        ),
+    ] {
+        is_read_as_its_tree(api, body.as_bytes());
     }
 }
 
