@@ -1,4 +1,4 @@
-//! Copies of a few bytes.
+//! A few bytes at once.
 
 /// Copies `from` to the beginning of `to`, as far as it fits.
 ///
@@ -36,4 +36,13 @@ fn both_ends<const N: usize>(from: &[u8], to: &mut [u8]) {
     if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
         *to = *from;
     }
+}
+
+/// The bytes as a SIMD vector. An unaligned load of one is unsafe; two of words are what it becomes
+/// without.
+#[cfg(target_feature = "simd128")]
+#[inline]
+pub(crate) const fn vector(bytes: &[u8; 16]) -> core::arch::wasm32::v128 {
+    let both = u128::from_le_bytes(*bytes);
+    core::arch::wasm32::u64x2(both as u64, (both >> 64) as u64)
 }

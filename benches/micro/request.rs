@@ -16,6 +16,28 @@ const DOCUMENT: (&str, usize) = ("220 KB", 220_000);
 const MEDIUM: (&str, usize) = ("20 MB", 20_000_000);
 /// Ids in the vocabulary of Llama 3.
 const VOCABULARY: u32 = 128_256;
+/// What chats are made of: words, line ends, quotes, and a word with letters beyond ASCII. As in the
+/// bodies of the overhead bench, an escape in every 40 bytes or so.
+const CHAT: [&str; 18] = [
+    "the ",
+    "model ",
+    "server ",
+    "answers ",
+    "every ",
+    "question ",
+    "of ",
+    "which ",
+    "endpoint ",
+    "with ",
+    "another ",
+    "request ",
+    "before ",
+    "it ",
+    "größer ",
+    "1234 ",
+    "\n",
+    "\"quoted\" ",
+];
 
 /// Where the body says which model it is for. Clients write it first or last, by their language's
 /// order of keys.
@@ -67,6 +89,14 @@ fn bodies() -> Result<Vec<Body>, serde_json::Error> {
             bodies.push((kind, size, chat, conversation(&text(talk, bytes), model)?));
         }
     }
+    for (size, bytes) in SIZES {
+        for (kind, model) in [
+            ("chat, model first", Model::First),
+            ("chat, model last", Model::Last),
+        ] {
+            bodies.push((kind, size, chat, conversation(&chat_text(bytes), model)?));
+        }
+    }
     let (size, bytes) = DOCUMENT;
     // Three bytes a character, six as an escape, which is how Python writes JSON.
     let unicode = conversation(&text(Talk::Unicode, bytes), Model::First)?;
@@ -102,6 +132,17 @@ fn read(api: Api, body: &[u8]) -> Result<RequestReader, Malformed> {
     }
     reader.finish()?;
     Ok(reader)
+}
+
+/// `bytes` bytes of what people and models write to each other.
+fn chat_text(bytes: usize) -> String {
+    let mut rng = Rng::with_seed(7);
+    let mut text = String::with_capacity(bytes + 16);
+    while text.len() < bytes {
+        text.extend(rng.choice(CHAT));
+    }
+    text.truncate(text.floor_char_boundary(bytes));
+    text
 }
 
 /// A conversation of two sides, as long as JSON as `text` is.

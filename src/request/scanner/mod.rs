@@ -19,7 +19,9 @@ mod escape;
 mod number;
 mod run;
 mod text;
+mod utf8;
 mod visitor;
+mod window;
 
 use core::ops::ControlFlow;
 
@@ -34,7 +36,7 @@ const MAX_DEPTH: u32 = 127;
 const MAX_TOKEN: usize = Scanner::MAX_TOKEN;
 /// Bytes of decoded text that are collected before they are handed on: text dense with escapes
 /// comes in runs of a few bytes, and each call costs more than copying them.
-const SCRATCH: usize = 256;
+const SCRATCH: usize = 1024;
 /// Bytes of the longest escape, `\ud83d\ude00`.
 const MAX_ESCAPE: usize = 12;
 

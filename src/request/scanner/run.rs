@@ -20,7 +20,7 @@ pub(super) fn plain_run(bytes: &[u8]) -> Run {
 
 /// The run that ends within these bytes.
 #[inline]
-pub(super) fn short_run(bytes: &[u8; 16]) -> Option<Run> {
+fn short_run(bytes: &[u8; 16]) -> Option<Run> {
     let bytes = u128::from_le_bytes(*bytes);
     let [low, high] = [bytes as u64, (bytes >> 64) as u64];
     let [in_low, in_high] = [special_bytes(low), special_bytes(high)];
@@ -80,7 +80,7 @@ fn long_run(bytes: &[u8]) -> Run {
 }
 
 #[inline]
-const fn is_special(byte: u8) -> bool {
+pub(super) const fn is_special(byte: u8) -> bool {
     (byte == b'"') | (byte == b'\\') | (byte < b' ')
 }
 

@@ -1,10 +1,12 @@
 //! Strings: their text, and where they end.
 
 use super::{
-    Buffer, MAX_TOKEN, Scanner, State, Step, Visitor, advance,
-    escape::{First, UTF_8, character, escape, escaped, escaped_unit},
+    Buffer, MAX_TOKEN, SCRATCH, Scanner, State, Step, Stop, Visitor, advance,
+    escape::{First, UTF_8, character, escape, escaped_unit},
     flow,
-    run::{plain_run, short_run},
+    run::plain_run,
+    utf8::{broken_off, is_utf8},
+    window::{SPACE, decode},
 };
 
 /// What a string is, and whether its text is wanted.
@@ -23,10 +25,12 @@ impl Scanner {
         rest: &mut &[u8],
         visitor: &mut impl Visitor,
     ) -> Step {
+        // Where one escape is there are others.
+        let mut is_collected = role != Role::Key;
         loop {
             let run = plain_run(rest);
             let (plain, special) = rest.split_at_checked(run.length).unwrap_or((rest, &[]));
-            if !run.is_ascii && core::str::from_utf8(plain).is_err() {
+            if !run.is_ascii && !is_utf8(plain) {
                 return self.cut_character(role, plain, rest, visitor);
             }
             match special {
@@ -46,9 +50,8 @@ impl Scanner {
                 First::Character(character, length) => {
                     advance(rest, length);
                     self.character(role, character, visitor)?;
-                    // Where one escape is there are others.
-                    if role == Role::Wanted {
-                        self.collect(rest);
+                    if is_collected {
+                        is_collected = self.collect_all(role, rest, visitor)?;
                     }
                 }
                 First::Part => {
@@ -66,41 +69,71 @@ impl Scanner {
         }
     }
 
-    /// Text in which escapes follow on each other soon, as much as there is space for. What is not
-    /// plain is left.
-    fn collect(&mut self, rest: &mut &[u8]) {
-        let Buffer { bytes, length } = &mut self.scratch;
-        let mut filled = *length;
-        while let Some(piece) = rest.first_chunk::<16>()
-            && let Some(run) = short_run(piece)
-            && run.is_ascii
-            && let Some(space) = bytes.get_mut(filled..)
-            && let Some(space) = space.first_chunk_mut::<20>()
-        {
-            let special = rest.get(run.length..).unwrap_or_default();
-            let (character, after) = match special {
-                [b'\\', letter, after @ ..] if let Some(character) = escaped(*letter) => {
-                    (character.into(), after)
-                }
-                [b'\\', b'u', a, b, c, d, after @ ..]
-                    if let Some(character) = escaped_unit([*a, *b, *c, *d]) =>
-                {
-                    (character, after)
-                }
-                _ => break,
-            };
-            let mut utf8 = [0; 4];
-            let count = character.encode_utf8(&mut utf8).len();
-            // Copied with what is behind the run, which is overwritten: of a known length it is faster.
-            let (plain, _) = space.split_at_mut(piece.len());
-            plain.copy_from_slice(piece);
-            if let Some(place) = space.get_mut(run.length..run.length + 4) {
-                place.copy_from_slice(&utf8);
+    /// Text with escapes, scratch by scratch. Tells whether more of it can be taken so.
+    fn collect_all(
+        &mut self,
+        role: Role,
+        rest: &mut &[u8],
+        visitor: &mut impl Visitor,
+    ) -> Result<bool, Stop> {
+        loop {
+            let is_malformed = self.collect(rest);
+            let is_full = self.scratch.length + SPACE > SCRATCH;
+            if role == Role::Passed {
+                self.scratch.clear();
+            } else if is_full {
+                self.flush(visitor)?;
             }
-            filled += run.length + count;
+            if is_malformed || !is_full {
+                return Ok(!is_malformed);
+            }
+        }
+    }
+
+    /// Text with escapes, as much of it as there is space for. Any other escape than the ordinary ones,
+    /// the string's end and what cannot be are left. Tells whether text is left that is not UTF-8.
+    fn collect(&mut self, rest: &mut &[u8]) -> bool {
+        let Buffer { bytes, length } = &mut self.scratch;
+        let space = bytes.get_mut(*length..).unwrap_or_default();
+        let mut after = *rest;
+        let mut written = 0;
+        let mut is_ascii = true;
+        while let Some(taken) = decode(after, space.get_mut(written..).unwrap_or_default()) {
+            advance(&mut after, taken.read);
+            written += taken.written;
+            is_ascii &= taken.is_ascii;
+            if taken.is_stopped {
+                let escaped = written;
+                while let [b'\\', b'u', a, b, c, d, behind @ ..] = after
+                    && let Some(character) = escaped_unit([*a, *b, *c, *d])
+                    && let Some(place) = space.get_mut(written..).and_then(<[u8]>::first_chunk_mut)
+                {
+                    let mut utf8 = [0; 4];
+                    written += character.encode_utf8(&mut utf8).len();
+                    *place = utf8;
+                    after = behind;
+                }
+                if written == escaped {
+                    break;
+                }
+            }
+        }
+        let text = space.get(..written).unwrap_or_default();
+        if !is_ascii {
+            // Escapes are whole characters, so that what is broken off is there as it stands.
+            let cut = broken_off(text);
+            let whole = written - cut;
+            if !is_utf8(text.get(..whole).unwrap_or_default()) {
+                return true;
+            }
+            written = whole;
+            let read = rest.len() - after.len() - cut;
+            advance(rest, read);
+        } else {
             *rest = after;
         }
-        *length = filled;
+        *length += written;
+        false
     }
 
     /// Text at the beginning of `rest` that is not UTF-8, or not all of it.
