@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use anyhow::{Context, Result, ensure};
-use rand::{SeedableRng, seq::IndexedRandom};
+use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Serialize, Serializer};
 
@@ -13,10 +13,20 @@ const TURN_BYTES: usize = 8_000;
 /// The least that is worth a message of its own.
 const LEAST_TURN_BYTES: usize = 100;
 
+/// What a text is about, which decides how often JSON has to escape a character. It matters: what
+/// parses JSON strings passes over plain text several times as fast as over escapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Text {
+    /// Between prose and source code: an escape in every 40 bytes, and a letter beyond ASCII in every
+    /// hundred.
+    #[default]
+    Mixed,
+    /// A document: paragraphs of 600 bytes in English, with a line end behind each.
+    Prose,
+}
+
 /// What text is made of, as it stands in JSON: words, line ends, quotes, and a letter beyond ASCII.
-/// An escape in every 40 bytes is between prose and source code. It matters: what parses JSON strings
-/// passes over plain text many times as fast as over escapes.
-const PIECES: [&str; 18] = [
+const MIXED: [&str; 18] = [
     "the ",
     "model ",
     "server ",
@@ -37,7 +47,24 @@ const PIECES: [&str; 18] = [
     "\\\"quoted\\\" ",
 ];
 
-/// The size of a request body, and where in it the model is named.
+/// The words among them.
+const WORDS: usize = 14;
+
+/// How many words a paragraph has.
+const PARAGRAPH: u32 = 100;
+
+impl Text {
+    fn piece(self, rng: &mut ChaCha8Rng) -> &'static str {
+        let pieces: &[&str] = match self {
+            Self::Mixed => &MIXED,
+            Self::Prose if rng.random_ratio(1, PARAGRAPH) => return "\\n",
+            Self::Prose => MIXED.get(..WORDS).unwrap_or(&MIXED),
+        };
+        pieces.choose(rng).copied().unwrap_or("a")
+    }
+}
+
+/// The size of a request body, where in it the model is named, and what its text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Shape {
     /// In bytes.
@@ -45,6 +72,8 @@ pub(super) struct Shape {
     /// Whether `model` comes after the messages, so that a picker has to read all of them; else it
     /// is the first field.
     pub(super) model_last: bool,
+    /// What its messages are.
+    pub(super) text: Text,
 }
 
 impl Shape {
@@ -90,7 +119,7 @@ impl Shape {
             let role = roles.next().unwrap_or("user");
             body.push_str(&format!(r#"{{"role":"{role}","content":""#));
             let close = r#""}"#;
-            fill(&mut body, turn_end - close.len(), &mut rng);
+            fill(&mut body, turn_end - close.len(), self.text, &mut rng);
             body.push_str(close);
         }
         body.push_str(end);
@@ -99,9 +128,9 @@ impl Shape {
 }
 
 /// Appends text until `body` has `end` bytes.
-fn fill(body: &mut String, end: usize, rng: &mut ChaCha8Rng) {
+fn fill(body: &mut String, end: usize, text: Text, rng: &mut ChaCha8Rng) {
     while body.len() < end {
-        let piece = PIECES.choose(rng).copied().unwrap_or("a");
+        let piece = text.piece(rng);
         if body.len() + piece.len() <= end {
             body.push_str(piece);
         } else {
@@ -118,7 +147,11 @@ impl fmt::Display for Shape {
             (self.bytes / 1_000, "k")
         };
         let model = if self.model_last { "-last" } else { "" };
-        write!(formatter, "{count}{unit}{model}")
+        let text = match self.text {
+            Text::Mixed => "",
+            Text::Prose => "-prose",
+        };
+        write!(formatter, "{count}{unit}{model}{text}")
     }
 }
 
@@ -126,9 +159,13 @@ impl FromStr for Shape {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let (size, model_last) = match text.strip_suffix("-last") {
+        let (rest, text) = match text.strip_suffix("-prose") {
+            Some(rest) => (rest, Text::Prose),
+            None => (text, Text::Mixed),
+        };
+        let (size, model_last) = match rest.strip_suffix("-last") {
             Some(size) => (size, true),
-            None => (text, false),
+            None => (rest, false),
         };
         let (count, unit) = match (size.strip_suffix('k'), size.strip_suffix('m')) {
             (Some(count), _) => (count, 1_000),
@@ -139,8 +176,12 @@ impl FromStr for Shape {
         let bytes = count
             .checked_mul(unit)
             .filter(|bytes| *bytes > 0)
-            .context("a body is a size like 220k or 1m, then perhaps -last")?;
-        Ok(Self { bytes, model_last })
+            .context("a body is a size like 220k or 1m, then perhaps -last, then perhaps -prose")?;
+        Ok(Self {
+            bytes,
+            model_last,
+            text,
+        })
     }
 }
 
@@ -167,6 +208,8 @@ mod tests {
             "220k",
             "220k-last",
             "1m-last",
+            "50k-prose",
+            "220k-last-prose",
         ] {
             let shape: Shape = text.parse()?;
             assert_eq!(shape.to_string(), text);
@@ -199,12 +242,23 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused() {
-        for text in ["", "k", "1", "0k", "1g", "-1k", "last", "1k-first"] {
+        for text in [
+            "",
+            "k",
+            "1",
+            "0k",
+            "1g",
+            "-1k",
+            "last",
+            "1k-first",
+            "1k-prose-last",
+        ] {
             assert!(text.parse::<Shape>().is_err(), "{text}");
         }
         let tiny = Shape {
             bytes: 100,
             model_last: false,
+            text: Text::Mixed,
         };
         assert!(tiny.make(1).is_err());
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    body::Shape,
+    body::{Shape, Text},
     results::{self, Results, SaturationResult},
     statistics::Repeated,
     variant::Variant,
@@ -65,9 +65,15 @@ const LINEAR_MEMORY_MIB: f64 = 16.0;
 pub(super) fn all(results: &Results) -> Vec<Bound> {
     let mut bounds = Vec::new();
     for (bytes, model_last, against, least) in THROUGHPUTS {
-        let body = Shape { bytes, model_last };
-        let picker = results.at_saturation(body, Variant::EndpointPicker);
-        bounds.extend(picker.and_then(|it| throughput(it, &body.to_string(), against, least)));
+        for text in [Text::Mixed, Text::Prose] {
+            let body = Shape {
+                bytes,
+                model_last,
+                text,
+            };
+            let picker = results.at_saturation(body, Variant::EndpointPicker);
+            bounds.extend(picker.and_then(|it| throughput(it, &body.to_string(), against, least)));
+        }
     }
     for pool in &results.pools {
         let picker = results::of(&pool.saturation, Variant::EndpointPicker);
@@ -165,6 +171,7 @@ mod tests {
                 body: Shape {
                     bytes: 1_000,
                     model_last: false,
+                    text: Text::Mixed,
                 },
                 endpoints: 100,
                 linear_memories: vec![32 << 20, 1 << 20],

@@ -24,7 +24,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::report::Report;
-use body::Shape;
+use body::{Shape, Text};
 use bound::Bound;
 use measure::{Field, Method};
 use results::{PoolResult, Results};
@@ -40,6 +40,7 @@ const LARGE_POOL: usize = 100;
 const SMALL: Shape = Shape {
     bytes: 1_000,
     model_last: false,
+    text: Text::Mixed,
 };
 
 /// How long Envoys are watched without requests. Processor time is counted in ticks of 10 ms, so
@@ -61,7 +62,8 @@ pub(crate) struct Arguments {
     quick: bool,
 
     /// Sizes of request bodies: 1k, 220k, 1m; 220k-last names the model after the messages, else it
-    /// comes first. [default: 1k,50k,220k,220k-last,1m,1m-last]
+    /// comes first; 220k-prose and 220k-last-prose are of plainer text. [default: 1k,50k,220k,220k-last,1m,1m-last,50k-prose,
+    /// 220k-prose,220k-last-prose]
     #[arg(long, value_delimiter = ',')]
     bodies: Option<Vec<Shape>>,
 
@@ -93,7 +95,14 @@ struct Plan {
 
 impl From<Arguments> for Plan {
     fn from(arguments: Arguments) -> Self {
-        let shape = |bytes, model_last| Shape { bytes, model_last };
+        let of = |text| {
+            move |bytes, model_last| Shape {
+                bytes,
+                model_last,
+                text,
+            }
+        };
+        let (shape, prose) = (of(Text::Mixed), of(Text::Prose));
         let (bodies, pools, repeats, window) = if arguments.quick {
             (
                 vec![SMALL, shape(220_000, true)],
@@ -109,6 +118,9 @@ impl From<Arguments> for Plan {
                 shape(220_000, true),
                 shape(1_000_000, false),
                 shape(1_000_000, true),
+                prose(50_000, false),
+                prose(220_000, false),
+                prose(220_000, true),
             ];
             (bodies, vec![10, 100, 1000], 5, Duration::from_secs(2))
         };
@@ -253,7 +265,7 @@ mod tests {
     fn by_default_everything_is_measured() {
         let plan = plan("bench");
         assert_eq!(plan.variants, Variant::ALL);
-        assert_eq!(plan.bodies.len(), 6);
+        assert_eq!(plan.bodies.len(), 9);
         assert_eq!(plan.pools, [10, 100, 1000]);
     }
 }
