@@ -19,7 +19,8 @@
 //! | Where do endpoints come from? | [`discovery`] |
 //! | What is known of the endpoints, and how is it shared? | [`pool`] |
 //! | Who scrapes, and when? | [`scraping`] |
-//! | Which prompts begin alike? | [`prefix`]; the filter does not ask |
+//! | Which prompts begin alike, and who has read them? | [`prefix`] |
+//! | What has been sent and is not answered yet? | [`load`] |
 //! | Which endpoint is best? | [`scheduling`] |
 //! | How does this meet Envoy? | `proxy`, compiled for `wasm32-wasip1` alone, by the feature `filter` |
 //!
@@ -30,6 +31,7 @@ mod bytes;
 pub mod config;
 pub mod discovery;
 pub mod exposition;
+pub mod load;
 pub mod model_server;
 pub mod models;
 pub mod pool;

@@ -24,6 +24,12 @@ impl Timestamp {
         self.0
     }
 
+    /// How far it is from `other`, whichever is earlier.
+    #[must_use]
+    pub const fn apart(self, other: Self) -> Duration {
+        Duration::from_millis(self.0.abs_diff(other.0))
+    }
+
     /// How long ago `earlier` was, zero if it is not earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut criterion = Criterion::default().configure_from_args();
     exposition::bench(&mut criterion)?;
     request::bench(&mut criterion)?;
-    prefix::bench(&mut criterion);
+    prefix::bench(&mut criterion)?;
     scheduling::bench(&mut criterion);
     pool::bench(&mut criterion)?;
     criterion.final_summary();

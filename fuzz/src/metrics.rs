@@ -4,8 +4,9 @@ use std::{net::SocketAddr, sync::LazyLock};
 
 use endpoint_picker::{
     discovery::DiscoveredEndpoint,
+    load::Load,
     model_server::{Engine, EngineChoice, Engines, History, MetricsReader},
-    pool::{EndpointMetrics, Observation, Pool, Signal, Snapshot, encode_snapshot},
+    pool::{EndpointMetrics, Observation, Pool, Scraped, Signal, Snapshot, encode_snapshot},
     time::Timestamp,
 };
 
@@ -135,5 +136,10 @@ fn check(metrics: &EndpointMetrics, engine: &Engine, now: Timestamp) {
     let endpoints = snapshot
         .map(|snapshot| snapshot.endpoints)
         .unwrap_or_default();
-    assert_eq!(endpoints, [(address, Some((metrics.clone(), now)))]);
+    let scraped = Scraped {
+        metrics: metrics.clone(),
+        at: now,
+        load: Load::default(),
+    };
+    assert_eq!(endpoints, [(address, Some(scraped))]);
 }

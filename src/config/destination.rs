@@ -1,10 +1,11 @@
 //! How Envoy is told of the choice, checked.
 
 use super::{
+    header_name::header_name,
     schema::{Destination, HandOver},
     settings::{ConfigError, refused},
 };
-use crate::request::{DESTINATION_ENDPOINT, ORIGINAL_DST_HOST, has_another_use};
+use crate::request::{DESTINATION_ENDPOINT, ORIGINAL_DST_HOST};
 
 /// The first choice, and two more for retries: a second server that fails at the same moment is rare.
 const DEFAULT_RANKED: usize = 3;
@@ -86,20 +87,4 @@ fn ranked(hand_over: HandOver, given: Option<usize>) -> Result<usize, ConfigErro
             ranked,
         )),
     }
-}
-
-/// A header's name in lowercase, as Envoy has them. Not one that has another use: it would be
-/// overwritten.
-fn header_name(path: &str, name: &str) -> Result<String, ConfigError> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    let lowercase = name.to_ascii_lowercase();
-    let is_own = lowercase.len() > 2 && lowercase.starts_with("x-");
-    if is_own && name.bytes().all(is_token) && !has_another_use(&lowercase) {
-        return Ok(lowercase);
-    }
-    Err(refused(
-        path,
-        "the name of a header that begins with \"x-\" and has no other use",
-        format_args!("{name:?}"),
-    ))
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    epp,
+    epp::{self, PluginMetrics},
     schema::Metrics,
     settings::{ConfigError, refused},
 };
@@ -130,13 +130,13 @@ impl MetricsSettings {
             format_args!("{idle:?}"),
         ))
     }
-}
 
-impl TryFrom<Metrics> for MetricsSettings {
-    type Error = ConfigError;
-
-    fn try_from(mut metrics: Metrics) -> Result<Self, ConfigError> {
-        let written = epp::adopt(&mut metrics)?;
+    /// What `metrics` say, and what an Endpoint Picker's plugins say `of_plugins`.
+    pub(super) fn new(
+        mut metrics: Metrics,
+        of_plugins: PluginMetrics,
+    ) -> Result<Self, ConfigError> {
+        let written = epp::adopt(&mut metrics, of_plugins)?;
         let spec = ScrapeSpec {
             cluster: Some(metrics.cluster.clone()),
             path: metrics.path,
@@ -150,12 +150,13 @@ impl TryFrom<Metrics> for MetricsSettings {
             headers: metrics.headers,
         };
         spec.check().map_err(|error| {
-            let field = match error.field {
-                "path" => written.path,
-                "port" => written.port,
-                field => field,
+            let path = match error.field {
+                "path" => written.path.clone(),
+                "port" => written.port.clone(),
+                "interval" => written.interval.clone(),
+                field => format!("metrics.{field}"),
             };
-            refused(format!("metrics.{field}"), error.expected, error.found)
+            refused(path, error.expected, error.found)
         })?;
         let scrape = ScrapeSettings::through(metrics.cluster).overlaid(&spec);
         check_idle("metrics", &spec, &scrape)?;

@@ -22,17 +22,24 @@
 //! ```
 
 mod destination;
+pub mod disaggregation;
 pub mod epp;
+pub mod explanation;
+mod header_name;
 mod headers;
 mod metrics;
 pub mod models;
 mod pool_chooser;
 mod pools;
+pub mod prefix_cache;
 mod request;
+pub mod scheduling;
 pub mod schema;
 mod settings;
 
 pub use destination::DestinationSettings;
+pub use disaggregation::DisaggregationHeaders;
+pub use explanation::ExplanationSettings;
 pub use headers::HeaderSettings;
 pub use metrics::{EngineOf, MetricsSettings};
 pub use pool_chooser::PoolChooser;

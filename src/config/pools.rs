@@ -3,13 +3,17 @@
 use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::{
-    MetricsSettings, schema,
+    DisaggregationHeaders, MetricsSettings,
+    epp::PluginMetrics,
+    prefix_cache::PrefixCache,
+    scheduling::{self, Form, PoolEngines, Scope},
+    schema::{self, HandOver},
     settings::{ConfigError, refused},
 };
 use crate::{
     discovery::DiscoveredEndpoint,
     models::ModelPattern,
-    scheduling::{Profile, WeightedScorer},
+    scheduling::{Scheduling, WatchedHeaders},
 };
 
 /// Names become part of keys, so they are short and plain.
@@ -29,7 +33,11 @@ pub struct PoolSettings {
     /// How their metrics are read.
     pub metrics: MetricsSettings,
     /// How one is chosen.
-    pub profile: Profile,
+    pub scheduling: Scheduling,
+    /// How model servers are told who prefills and who decodes.
+    pub disaggregation_headers: DisaggregationHeaders,
+    /// Bytes of each worker that what is remembered of prompts takes at most.
+    pub prefix_cache_bytes: usize,
 }
 
 /// The fields of one pool as they stand at the top.
@@ -38,37 +46,40 @@ pub(super) struct OnePool {
     pub(super) name: Option<String>,
     pub(super) endpoints: Option<schema::Endpoints>,
     pub(super) metrics: Option<schema::Metrics>,
-    pub(super) scheduling: Option<schema::Scheduling>,
+    pub(super) scheduling: Option<scheduling::Scheduling>,
+    pub(super) prefix_cache: Option<PrefixCache>,
 }
 
 /// The pools of a configuration, at least one.
 pub(super) fn pools(
     one: OnePool,
     several: Option<Vec<schema::Pool>>,
+    hand_over: HandOver,
+    watched: &mut WatchedHeaders,
 ) -> Result<Vec<PoolSettings>, ConfigError> {
     match several {
-        None => Ok(vec![one.check()?]),
+        None => Ok(vec![check("pool", one.pool()?, hand_over, watched)?]),
         Some(several) => {
             one.refuse_any()?;
-            check_several(several)
+            check_several(several, hand_over, watched)
         }
     }
 }
 
 impl OnePool {
-    fn check(self) -> Result<PoolSettings, ConfigError> {
+    fn pool(self) -> Result<schema::Pool, ConfigError> {
         let missing = |field: &str| {
             let expected = format!("`{field}`, or `pools`");
             move || refused(".", expected, "neither")
         };
-        let pool = schema::Pool {
+        Ok(schema::Pool {
             name: self.name.unwrap_or_else(|| DEFAULT_NAME.to_owned()),
             models: None,
             endpoints: self.endpoints.ok_or_else(missing("endpoints"))?,
             metrics: self.metrics.ok_or_else(missing("metrics"))?,
             scheduling: self.scheduling.unwrap_or_default(),
-        };
-        check("pool", pool)
+            prefix_cache: self.prefix_cache.unwrap_or_default(),
+        })
     }
 
     /// Refuses them beside `pools`, where each pool has its own.
@@ -78,6 +89,7 @@ impl OnePool {
             ("endpoints", self.endpoints.is_some()),
             ("metrics", self.metrics.is_some()),
             ("scheduling", self.scheduling.is_some()),
+            ("prefixCache", self.prefix_cache.is_some()),
         ];
         match given.into_iter().find(|(_, given)| *given) {
             None => Ok(()),
@@ -90,7 +102,11 @@ impl OnePool {
     }
 }
 
-fn check_several(pools: Vec<schema::Pool>) -> Result<Vec<PoolSettings>, ConfigError> {
+fn check_several(
+    pools: Vec<schema::Pool>,
+    hand_over: HandOver,
+    watched: &mut WatchedHeaders,
+) -> Result<Vec<PoolSettings>, ConfigError> {
     if pools.is_empty() {
         return Err(refused("pools", "at least one pool", "none"));
     }
@@ -100,7 +116,7 @@ fn check_several(pools: Vec<schema::Pool>) -> Result<Vec<PoolSettings>, ConfigEr
         .map(|(index, pool)| {
             let found = format!("{:?}", pool.name);
             let is_first = names.insert(pool.name.clone());
-            let checked = check("name", pool).and_then(|pool| {
+            let checked = check("name", pool, hand_over, watched).and_then(|pool| {
                 is_first
                     .then_some(pool)
                     .ok_or_else(|| refused("name", "each name once", found))
@@ -111,14 +127,32 @@ fn check_several(pools: Vec<schema::Pool>) -> Result<Vec<PoolSettings>, ConfigEr
 }
 
 /// Checks one pool, whose name stands in `name_field`.
-fn check(name_field: &str, pool: schema::Pool) -> Result<PoolSettings, ConfigError> {
-    let metrics = MetricsSettings::try_from(pool.metrics)?;
+fn check(
+    name_field: &str,
+    pool: schema::Pool,
+    hand_over: HandOver,
+    watched: &mut WatchedHeaders,
+) -> Result<PoolSettings, ConfigError> {
+    let form = pool.scheduling.form()?;
+    let of_plugins = match &form {
+        Form::Own(_) => PluginMetrics::default(),
+        Form::EndpointPicker(theirs) => theirs.metrics()?,
+    };
+    let metrics = MetricsSettings::new(pool.metrics, of_plugins)?;
+    let endpoints = endpoints(pool.endpoints.r#static, &metrics)?;
+    let scheduled = form.check(&mut Scope {
+        engines: PoolEngines::new(&metrics, &endpoints),
+        watched,
+        hand_over,
+    })?;
     Ok(PoolSettings {
         name: name(name_field, pool.name)?,
         models: pool.models.map(models).transpose()?,
-        endpoints: endpoints(pool.endpoints.r#static, &metrics)?,
+        endpoints,
         metrics,
-        profile: profile(pool.scheduling)?,
+        scheduling: scheduled.scheduling,
+        disaggregation_headers: scheduled.headers,
+        prefix_cache_bytes: pool.prefix_cache.max_bytes()?,
     })
 }
 
@@ -192,34 +226,4 @@ fn endpoints(
             Ok(endpoint)
         })
         .collect()
-}
-
-fn profile(scheduling: schema::Scheduling) -> Result<Profile, ConfigError> {
-    let Some(entries) = scheduling.scorers else {
-        return Ok(Profile {
-            picker: scheduling.picker,
-            ..Profile::default()
-        });
-    };
-    let scorers = (0_usize..)
-        .zip(entries)
-        .map(|(index, entry)| {
-            if entry.weight.is_finite() && entry.weight >= 0.0 {
-                Ok(WeightedScorer {
-                    scorer: entry.r#type,
-                    weight: entry.weight,
-                })
-            } else {
-                Err(refused(
-                    format!("scheduling.scorers[{index}].weight"),
-                    "a number of at least 0",
-                    entry.weight,
-                ))
-            }
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Profile {
-        scorers,
-        picker: scheduling.picker,
-    })
 }

@@ -10,8 +10,9 @@ use super::{
 /// A prompt of a hundred thousand tokens. More than this before the model's name is media, and
 /// half of the megabyte that Envoy buffers unless it is told otherwise.
 const DEFAULT_MAX_HELD_BYTES: usize = 512 << 10;
-/// 16 thousand tokens: what prompts that begin alike have in common, with room to spare.
-const DEFAULT_PREFIX_BYTES: usize = 64 << 10;
+/// 8 thousand tokens: what prompts have in common that begin alike, or enough of it to tell who has
+/// read it. More of it would be found more exactly, and cost every long request the reading.
+const DEFAULT_PREFIX_BYTES: usize = 32 << 10;
 /// The block hashes of a prefix are kept while a request is read: 8 bytes for each 256.
 const MAX_PREFIX_BYTES: usize = 16 << 20;
 /// A client that has sent its headers has its body at hand.

@@ -8,10 +8,12 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{epp, models::Models};
+use super::{
+    epp, explanation::Explanation, models::Models, prefix_cache::PrefixCache,
+    scheduling::Scheduling,
+};
 use crate::{
     model_server::EngineSpec,
-    scheduling::{Picker, Scorer},
     scraping::{ScrapeSpec, Secret},
     time::optional_duration,
 };
@@ -28,6 +30,8 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// How one of the one pool's endpoints is chosen.
     pub scheduling: Option<Scheduling>,
+    /// What is remembered of the one pool's prompts.
+    pub prefix_cache: Option<PrefixCache>,
     /// Several pools.
     pub pools: Option<Vec<Pool>>,
     /// Names of models.
@@ -42,6 +46,8 @@ pub struct Config {
     /// How Envoy is told.
     #[serde(default)]
     pub destination: Destination,
+    /// Who may ask why an endpoint was chosen.
+    pub explanation: Option<Explanation>,
 }
 
 /// One of several pools.
@@ -60,6 +66,9 @@ pub struct Pool {
     /// How one is chosen.
     #[serde(default)]
     pub scheduling: Scheduling,
+    /// What is remembered of its prompts.
+    #[serde(default)]
+    pub prefix_cache: PrefixCache,
 }
 
 /// Where endpoints come from.
@@ -161,32 +170,6 @@ pub struct Metrics {
     /// A flag of the Endpoint Picker, which the cluster decides here.
     #[serde(alias = "model-server-metrics-scheme")]
     pub model_server_metrics_scheme: Option<epp::HttpScheme>,
-}
-
-/// How one is chosen.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Scheduling {
-    /// What counts, and how much.
-    pub scorers: Option<Vec<ScorerEntry>>,
-    /// Who wins.
-    #[serde(default)]
-    pub picker: Picker,
-}
-
-/// A scorer with its weight.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ScorerEntry {
-    /// Which scorer.
-    pub r#type: Scorer,
-    /// How much it counts.
-    #[serde(default = "default_weight")]
-    pub weight: f64,
-}
-
-const fn default_weight() -> f64 {
-    1.0
 }
 
 /// How requests are read.

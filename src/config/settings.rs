@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    DestinationSettings, HeaderSettings, RequestSettings,
+    DestinationSettings, ExplanationSettings, HeaderSettings, RequestSettings,
     pool_chooser::PoolChooser,
     pools::{self, OnePool, PoolSettings},
     schema::Config,
 };
-use crate::{model_server::EngineError, models::ModelCatalog};
+use crate::{model_server::EngineError, models::ModelCatalog, scheduling::WatchedHeaders};
 
 /// What the configuration means. Every value has been checked.
 #[derive(Debug, Clone)]
@@ -28,6 +28,10 @@ pub struct Settings {
     pub headers: HeaderSettings,
     /// How Envoy is told.
     pub destination: DestinationSettings,
+    /// The headers that scheduling asks about.
+    pub watched: WatchedHeaders,
+    /// Who may ask why an endpoint was chosen.
+    pub explanation: Option<ExplanationSettings>,
     /// Tells this configuration from another; equal for equal texts.
     pub digest: u64,
 }
@@ -116,9 +120,12 @@ impl Settings {
             endpoints: config.endpoints,
             metrics: config.metrics,
             scheduling: config.scheduling,
+            prefix_cache: config.prefix_cache,
         };
-        let pools = pools::pools(one, config.pools)?;
-        let headers = HeaderSettings::new(&config.headers, config.destination.hand_over)?;
+        let hand_over = config.destination.hand_over;
+        let mut watched = WatchedHeaders::default();
+        let pools = pools::pools(one, config.pools, hand_over, &mut watched)?;
+        let headers = HeaderSettings::new(&config.headers, hand_over)?;
         Ok(Self {
             pool_chooser: PoolChooser::new(&pools)?,
             pools,
@@ -126,6 +133,8 @@ impl Settings {
             request: config.request.try_into()?,
             headers,
             destination: config.destination.try_into()?,
+            watched,
+            explanation: config.explanation.map(TryInto::try_into).transpose()?,
             digest: hasher.finish(),
         })
     }
@@ -134,11 +143,15 @@ impl Settings {
 fn of_another_shape(error: serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
     let path = error.path().to_string();
     // Serde's message would show what is there in the place of an object, which may be a secret.
-    if ["metrics.headers", "scrape.headers"]
-        .iter()
-        .any(|secrets| path.ends_with(secrets))
-    {
-        return refused(path, "an object of texts", "something else");
+    for (secrets, expected) in [
+        ("metrics.headers", "an object of texts"),
+        ("scrape.headers", "an object of texts"),
+        ("explanation", "an object"),
+    ] {
+        let shows = error.inner().to_string().starts_with("invalid");
+        if shows && path.ends_with(secrets) {
+            return refused(path, expected, "something else");
+        }
     }
     ConfigError::Shape {
         path,

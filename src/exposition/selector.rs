@@ -26,6 +26,14 @@ pub struct Selector {
 }
 
 impl Selector {
+    /// Every series of a family.
+    pub(crate) fn all_of(family: &str) -> Self {
+        Self {
+            family: family.into(),
+            labels: Vec::new(),
+        }
+    }
+
     /// The family's full name.
     #[must_use]
     pub fn family(&self) -> &str {

@@ -4,6 +4,7 @@ use super::{
     Alternatives, LoraSpec,
     expression::Aggregation,
     lora::LoraMapping,
+    process::ProcessMapping,
     series::{History, Outcome, Wanted},
     term::{Scrape, Term},
 };
@@ -19,6 +20,7 @@ pub struct Mapping {
     /// Each signal's alternatives.
     signals: Vec<(Signal, Vec<Term>)>,
     lora: Option<LoraMapping>,
+    process: ProcessMapping,
 }
 
 impl Mapping {
@@ -34,10 +36,12 @@ impl Mapping {
             })
             .collect();
         let lora = lora.map(|lora| LoraMapping::new(lora, &mut wanted));
+        let process = ProcessMapping::new(&mut wanted);
         Self {
             wanted,
             signals,
             lora,
+            process,
         }
     }
 
@@ -46,9 +50,15 @@ impl Mapping {
         self.signals.iter().map(|(signal, _)| *signal)
     }
 
+    /// Whether LoRA adapters are mapped.
+    #[must_use]
+    pub const fn has_lora(&self) -> bool {
+        self.lora.is_some()
+    }
+
     /// Reads the signals of an exposition that arrived `at`, of a server of which `history` tells
     /// the scrape before. A signal that says nothing yet keeps the value it had `before`, with its
-    /// time.
+    /// time; whether the server has started anew shows against `before` as well.
     pub fn read(
         &self,
         exposition: &[u8],
@@ -79,6 +89,8 @@ impl Mapping {
             metrics.set(*signal, observation);
         }
         metrics.set_lora(self.lora.as_ref().and_then(|lora| lora.read(&scrape)));
+        let process = before.map(EndpointMetrics::process).unwrap_or_default();
+        metrics.set_process(self.process.read(&scrape, process));
         let remembered = self.wanted.remember(&scrape.collected, at);
         *history = remembered;
         metrics

@@ -32,6 +32,7 @@ mod expression;
 mod lora;
 mod mapping;
 mod presets;
+mod process;
 mod reader;
 mod series;
 mod spec;

@@ -1,8 +1,8 @@
 //! Reads the expositions of one endpoint, scrape after scrape.
 
-use super::{EngineId, Engines, series::History};
+use super::{Engine, EngineId, Engines, series::History};
 use crate::{
-    pool::{EndpointMetrics, Observation},
+    pool::{EndpointMetrics, Observation, Process},
     time::Timestamp,
 };
 
@@ -44,8 +44,9 @@ impl MetricsReader {
         self.engine
     }
 
-    /// Reads an exposition that arrived `at`; `before` is what was read last. Every signal is
-    /// missing while no engine is recognised.
+    /// Reads an exposition that arrived `at`; `before` is what was read last, by this reader or by one
+    /// before it in another VM. Every signal is missing while no engine is recognised. Of a server that
+    /// has started anew, or that another engine has taken the place of, it is another incarnation.
     pub fn read(
         &mut self,
         engines: &Engines,
@@ -53,20 +54,53 @@ impl MetricsReader {
         at: Timestamp,
         before: Option<&EndpointMetrics>,
     ) -> EndpointMetrics {
-        let metrics = self.read_as_known(engines, exposition, at, before);
-        if self.choice != EngineChoice::Auto || metrics.as_ref().is_some_and(says_something) {
-            return metrics.unwrap_or_default();
+        let mut metrics = self.read_signals(engines, exposition, at, before);
+        if self.choice == EngineChoice::Auto {
+            let engine = self.engine.and_then(|engine| engines.get(engine));
+            metrics.set_engine(engine.map(Engine::name));
         }
+        metrics
+    }
+
+    fn read_signals(
+        &mut self,
+        engines: &Engines,
+        exposition: &[u8],
+        at: Timestamp,
+        before: Option<&EndpointMetrics>,
+    ) -> EndpointMetrics {
+        let metrics = self.read_as_known(engines, exposition, at, before);
+        let process = before.map(EndpointMetrics::process).unwrap_or_default();
+        if self.choice != EngineChoice::Auto || metrics.as_ref().is_some_and(says_something) {
+            return metrics.unwrap_or_else(|| nothing_of(process));
+        }
+        let earlier = self
+            .engine
+            .or_else(|| engines.find(before.and_then(EndpointMetrics::engine)?));
         // Nothing that its engine should say: it may be another's by now.
         match engines.recognize(exposition) {
             Some(engine) if self.engine != Some(engine) => {
-                self.engine = Some(engine);
                 self.history = History::default();
-                self.read_as_known(engines, exposition, at, None)
+                self.engine = Some(engine);
+                if earlier.is_none_or(|earlier| earlier == engine) {
+                    self.read_as_known(engines, exposition, at, before)
+                } else {
+                    let another = nothing_of(Process {
+                        started: None,
+                        incarnation: process.incarnation.wrapping_add(1),
+                    });
+                    self.read_as_known(engines, exposition, at, Some(&another))
+                }
+            }
+            // What the reader before this one has recognised counts only where the exposition tells
+            // nothing: under another configuration it could be recognised as another.
+            None if self.engine != earlier => {
+                self.engine = earlier;
+                self.read_as_known(engines, exposition, at, before)
             }
             _ => metrics,
         }
-        .unwrap_or_default()
+        .unwrap_or_else(|| nothing_of(process))
     }
 
     fn read_as_known(
@@ -79,6 +113,12 @@ impl MetricsReader {
         let mapping = engines.get(self.engine?)?.mapping();
         Some(mapping.read(exposition, at, &mut self.history, before))
     }
+}
+
+fn nothing_of(process: Process) -> EndpointMetrics {
+    let mut metrics = EndpointMetrics::default();
+    metrics.set_process(process);
+    metrics
 }
 
 fn says_something(metrics: &EndpointMetrics) -> bool {
@@ -122,6 +162,49 @@ mod tests {
             let found = reader.engine().and_then(|id| engines.get(id));
             assert_eq!(found.map(|engine| engine.name()), engine);
             assert_eq!(waiting(&metrics), expected, "{engine:?}");
+        }
+    }
+
+    #[test]
+    fn a_successor_knows_the_engine_that_was_recognised_before_it() {
+        let engines = Engines::default();
+        let at = Timestamp::from_millis(1);
+        let read = |reader: &mut MetricsReader, exposition, before: Option<&EndpointMetrics>| {
+            let metrics = reader.read(&engines, exposition, at, before);
+            let name = reader.engine().and_then(|id| engines.get(id));
+            assert_eq!(metrics.engine(), name.map(Engine::name));
+            metrics
+        };
+        let recognised = read(&mut MetricsReader::new(EngineChoice::Auto), VLLM, None);
+        let mut of_no_engine = recognised.clone();
+        of_no_engine.set_engine(Some("an engine of another configuration"));
+        for (before, exposition, engine, incarnation) in [
+            (None, b"garbage".as_slice(), None, 0),
+            (Some(&of_no_engine), b"garbage", None, 0),
+            (Some(&of_no_engine), VLLM, Some("vllm"), 0),
+            (Some(&recognised), b"", Some("vllm"), 0),
+            (Some(&recognised), b"garbage", Some("vllm"), 0),
+            (Some(&recognised), VLLM, Some("vllm"), 0),
+            // The exposition counts for more.
+            (
+                Some(&recognised),
+                b"sglang:num_queue_reqs 3\n",
+                Some("sglang"),
+                1,
+            ),
+        ] {
+            let mut successor = MetricsReader::new(EngineChoice::Auto);
+            let metrics = read(&mut successor, exposition, before);
+            assert_eq!(metrics.engine(), engine);
+            assert_eq!(metrics.process().incarnation, incarnation, "{engine:?}");
+            // It hands on what it knows, and goes on from it.
+            let garbage = read(&mut successor, b"garbage", Some(&metrics));
+            assert_eq!(garbage.engine(), engine);
+            let mut third = MetricsReader::new(EngineChoice::Auto);
+            assert_eq!(
+                read(&mut third, b"garbage", Some(&garbage)).engine(),
+                engine
+            );
         }
     }
 

@@ -154,6 +154,17 @@ impl Wanted {
         }
     }
 
+    /// Whether a counter has fallen since `history`: its server has started anew, and counts from 0.
+    pub(super) fn fell(&self, collected: &Collected<'_>, history: &History) -> bool {
+        let before = history.last.iter().flat_map(|(_, counters)| counters);
+        self.counters.iter().zip(before).any(|(&index, before)| {
+            let points = collected.points(index).iter();
+            points
+                .filter_map(|point| Some((point.value, before.get(&point.series?)?)))
+                .any(|(value, before)| value < *before)
+        })
+    }
+
     /// What is to be remembered for the next scrape.
     pub(super) fn remember(&self, collected: &Collected<'_>, at: Timestamp) -> History {
         let counters = self

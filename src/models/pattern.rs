@@ -31,6 +31,15 @@ impl ModelPattern {
         let is_name = is_name(name) || (name.is_empty() && !written.is_empty());
         is_name.then(|| pattern(name.to_owned()))
     }
+
+    /// Whether it stands for the model `name` too.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Name(only) => only == name,
+            Self::Prefix(prefix) => name.starts_with(prefix.as_str()),
+        }
+    }
 }
 
 /// As it is written.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::{EndpointMetrics, Freshness};
-use crate::{discovery::DiscoveredEndpoint, time::Timestamp};
+use crate::{discovery::DiscoveredEndpoint, load::Load, time::Timestamp};
 
 /// One model-server endpoint: where it is and what is known of it.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct Endpoint {
     host_port: Box<str>,
     metrics: EndpointMetrics,
     scraped_at: Option<Timestamp>,
+    /// What was in flight to it then.
+    load_at_scrape: Load,
 }
 
 impl Endpoint {
@@ -22,12 +24,24 @@ impl Endpoint {
             discovered,
             metrics: EndpointMetrics::default(),
             scraped_at: None,
+            load_at_scrape: Load::default(),
         }
     }
 
     pub(super) fn record(&mut self, metrics: EndpointMetrics, at: Timestamp) {
         self.metrics = metrics;
         self.scraped_at = Some(at);
+    }
+
+    pub(super) const fn record_load(&mut self, load: Load) {
+        self.load_at_scrape = load;
+    }
+
+    /// What was in flight to it from this gateway when it last answered a scrape: what its metrics
+    /// count already.
+    #[must_use]
+    pub const fn load_at_scrape(&self) -> Load {
+        self.load_at_scrape
     }
 
     /// Where it serves.
@@ -58,6 +72,12 @@ impl Endpoint {
     #[must_use]
     pub const fn metrics(&self) -> &EndpointMetrics {
         &self.metrics
+    }
+
+    /// A number that grows when its server is seen to have started anew, with an empty cache.
+    #[must_use]
+    pub const fn incarnation(&self) -> u32 {
+        self.metrics.process().incarnation
     }
 
     /// When it last answered a scrape; `None` if it never has.

@@ -199,6 +199,17 @@ pub struct EndpointMetrics {
     /// By [`Signal::place`]; what lies past the end is missing.
     observations: Vec<Observation>,
     lora: Option<LoraAdapters>,
+    process: Process,
+    engine: Option<Box<str>>,
+}
+
+/// Which process of the model server answered.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Process {
+    /// When it started, in seconds of the Unix epoch; the latest that was ever told, if any was.
+    pub started: Option<f64>,
+    /// Grows when the server is seen to have started anew.
+    pub incarnation: u32,
 }
 
 impl EndpointMetrics {
@@ -238,6 +249,29 @@ impl EndpointMetrics {
         self.lora = lora;
     }
 
+    /// Which process they are of.
+    #[must_use]
+    pub const fn process(&self) -> Process {
+        self.process
+    }
+
+    /// Sets which process they are of.
+    pub const fn set_process(&mut self, process: Process) {
+        self.process = process;
+    }
+
+    /// The name of the engine that the endpoint's expositions have told; `None` if they have told
+    /// none, or were not asked. A name, because it means the same under every configuration.
+    #[must_use]
+    pub fn engine(&self) -> Option<&str> {
+        self.engine.as_deref()
+    }
+
+    /// Sets the name of the engine that the endpoint's expositions have told.
+    pub fn set_engine(&mut self, engine: Option<&str>) {
+        self.engine = engine.map(Box::from);
+    }
+
     /// The observations by their places, for the snapshot.
     pub(crate) fn observations(&self) -> &[Observation] {
         &self.observations
@@ -247,8 +281,15 @@ impl EndpointMetrics {
     pub(super) const fn from_parts(
         observations: Vec<Observation>,
         lora: Option<LoraAdapters>,
+        process: Process,
+        engine: Option<Box<str>>,
     ) -> Self {
-        Self { observations, lora }
+        Self {
+            observations,
+            lora,
+            process,
+            engine,
+        }
     }
 
     /// Those of `signals` that went missing or came back since `before`, with what they are. Of an

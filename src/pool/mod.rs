@@ -9,15 +9,15 @@ mod snapshot;
 
 pub use endpoint::Endpoint;
 pub use metrics::{
-    EndpointMetrics, Freshness, LoraAdapters, Observation, Reading, Signal, UnknownSignal,
+    EndpointMetrics, Freshness, LoraAdapters, Observation, Process, Reading, Signal, UnknownSignal,
 };
-pub use snapshot::{Snapshot, SnapshotError, encode_snapshot};
+pub use snapshot::{Scraped, Snapshot, SnapshotError, encode_snapshot};
 
 use std::net::SocketAddr;
 
 use hashbrown::HashMap;
 
-use crate::{discovery::DiscoveredEndpoint, time::Timestamp};
+use crate::{discovery::DiscoveredEndpoint, load::Load, time::Timestamp};
 
 /// The model-server endpoints that a decision chooses from.
 #[derive(Debug, Clone, Default)]
@@ -63,13 +63,27 @@ impl Pool {
         }
     }
 
+    /// Records what was in flight to the endpoint at `address` when it was last scraped.
+    pub fn record_load(&mut self, address: SocketAddr, load: Load) {
+        if let Some(endpoint) = self.get_mut(address) {
+            endpoint.record_load(load);
+        }
+    }
+
+    /// The place of the endpoint at `address` among all.
+    #[must_use]
+    pub fn position(&self, address: SocketAddr) -> Option<usize> {
+        self.positions.get(&address).copied()
+    }
+
     /// Takes over what another VM's scrapes read. Addresses this pool does not have are passed
     /// over, and endpoints the snapshot does not have keep what they had: two configurations may
     /// be live at once while Envoy changes from one to the next.
     pub fn apply(&mut self, snapshot: Snapshot) {
-        for (address, observed) in snapshot.endpoints {
-            if let (Some(endpoint), Some((metrics, at))) = (self.get_mut(address), observed) {
-                endpoint.record(metrics, at);
+        for (address, scraped) in snapshot.endpoints {
+            if let (Some(endpoint), Some(scraped)) = (self.get_mut(address), scraped) {
+                endpoint.record(scraped.metrics, scraped.at);
+                endpoint.record_load(scraped.load);
             }
         }
     }

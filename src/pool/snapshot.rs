@@ -5,16 +5,27 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EndpointMetrics, LoraAdapters, Observation, Pool};
-use crate::time::Timestamp;
+use super::{EndpointMetrics, LoraAdapters, Observation, Pool, Process};
+use crate::{load::Load, time::Timestamp};
 
 /// What is known of a pool's endpoints at one generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// Counts the snapshots published; a reader that knows this one need not read it again.
     pub generation: u64,
-    /// Each endpoint's signals and when it answered; `None` if it never has.
-    pub endpoints: Vec<(SocketAddr, Option<(EndpointMetrics, Timestamp)>)>,
+    /// What each endpoint answered; `None` if it never has.
+    pub endpoints: Vec<(SocketAddr, Option<Scraped>)>,
+}
+
+/// What one endpoint answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scraped {
+    /// Its signals.
+    pub metrics: EndpointMetrics,
+    /// When.
+    pub at: Timestamp,
+    /// What was in flight to it then.
+    pub load: Load,
 }
 
 /// Bytes that are no snapshot: written by an incompatible build under the same keys.
@@ -32,10 +43,13 @@ struct Shared<Metrics> {
 /// What is known of an endpoint. Nearly every value is as old as the scrape, so the time stands
 /// here once.
 #[derive(Serialize, Deserialize)]
-struct SharedMetrics<Lora> {
+struct SharedMetrics<Name, Lora> {
     scraped_at: Timestamp,
     observations: Vec<SharedObservation>,
     lora: Option<Lora>,
+    process: Process,
+    engine: Option<Name>,
+    load: Load,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +85,24 @@ impl SharedObservation {
     }
 }
 
+impl From<SharedMetrics<Box<str>, LoraAdapters>> for Scraped {
+    fn from(shared: SharedMetrics<Box<str>, LoraAdapters>) -> Self {
+        let at = shared.scraped_at;
+        let observations = shared.observations.into_iter();
+        let observations = observations.map(|observation| observation.observation(at));
+        Self {
+            metrics: EndpointMetrics::from_parts(
+                observations.collect(),
+                shared.lora,
+                shared.process,
+                shared.engine,
+            ),
+            at,
+            load: shared.load,
+        }
+    }
+}
+
 /// Encodes what `pool` knows.
 ///
 /// # Errors
@@ -89,6 +121,9 @@ pub fn encode_snapshot(pool: &Pool, generation: u64) -> Result<Vec<u8>, Snapshot
                     .map(|observation| SharedObservation::new(*observation, scraped_at))
                     .collect(),
                 lora: endpoint.metrics().lora(),
+                process: endpoint.metrics().process(),
+                engine: endpoint.metrics().engine(),
+                load: endpoint.load_at_scrape(),
             });
             (endpoint.address(), metrics)
         })
@@ -105,24 +140,11 @@ impl Snapshot {
     /// # Errors
     /// When the bytes are anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let shared: Shared<SharedMetrics<LoraAdapters>> = postcard::from_bytes(bytes)?;
+        let shared: Shared<SharedMetrics<Box<str>, LoraAdapters>> = postcard::from_bytes(bytes)?;
         let endpoints = shared
             .endpoints
             .into_iter()
-            .map(|(address, metrics)| {
-                let observed = metrics.map(|metrics| {
-                    let observations = metrics
-                        .observations
-                        .into_iter()
-                        .map(|observation| observation.observation(metrics.scraped_at))
-                        .collect();
-                    (
-                        EndpointMetrics::from_parts(observations, metrics.lora),
-                        metrics.scraped_at,
-                    )
-                });
-                (address, observed)
-            })
+            .map(|(address, metrics)| (address, metrics.map(Scraped::from)))
             .collect();
         Ok(Self {
             generation: shared.generation,
@@ -202,37 +224,79 @@ mod tests {
         })
     }
 
-    proptest! {
-        #[test]
-        fn what_is_encoded_is_decoded(
-            generation in any::<u64>(),
-            observed in prop::collection::btree_map(
-                any::<u16>(),
-                prop::option::of((0..4_u64, prop::array::uniform9(observation()), prop::option::of(adapters()))),
-                0..50,
-            ),
-        ) {
-            let mut pool = pool(&observed.keys().copied().collect::<Vec<_>>());
-            for (port, scrape) in &observed {
-                let Some((at, observations, lora)) = scrape else { continue };
-                let at = Timestamp::from_millis(*at);
+    fn scraped() -> impl Strategy<Value = Scraped> {
+        let observations = prop::array::uniform9(observation());
+        let started = prop::option::of(-1e18..1e18);
+        let load = (any::<u32>(), any::<u64>());
+        (
+            0..4_u64,
+            observations,
+            prop::option::of(adapters()),
+            (started, any::<u32>()),
+            prop::option::of(any::<String>()),
+            load,
+        )
+            .prop_map(|(at, observations, lora, process, engine, load)| {
                 let mut metrics = EndpointMetrics::default();
                 let signals = Signal::ALL.into_iter().chain([Signal::Custom(0)]);
                 for (signal, observation) in signals.zip(observations) {
-                    metrics.set(signal, *observation);
+                    metrics.set(signal, observation);
                 }
-                metrics.set_lora(lora.clone());
-                pool.record(([10, 0, 0, 1], *port).into(), metrics, at);
+                metrics.set_lora(lora);
+                let (started, incarnation) = process;
+                metrics.set_process(Process {
+                    started,
+                    incarnation,
+                });
+                metrics.set_engine(engine.as_deref());
+                let (requests, tokens) = load;
+                Scraped {
+                    metrics,
+                    at: Timestamp::from_millis(at),
+                    load: Load { requests, tokens },
+                }
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded_and_taken_over(
+            generation in any::<u64>(),
+            observed in prop::collection::btree_map(
+                any::<u16>(),
+                prop::option::of(scraped()),
+                0..50,
+            ),
+        ) {
+            let ports: Vec<_> = observed.keys().copied().collect();
+            let mut theirs = pool(&ports);
+            let mut expected = Vec::new();
+            for (port, scraped) in observed {
+                let address = SocketAddr::from(([10, 0, 0, 1], port));
+                if let Some(Scraped { metrics, at, load }) = &scraped {
+                    theirs.record(address, metrics.clone(), *at);
+                    theirs.record_load(address, *load);
+                }
+                expected.push((address, scraped));
             }
 
-            let snapshot = Snapshot::decode(&encode_snapshot(&pool, generation)?)?;
+            let bytes = encode_snapshot(&theirs, generation)?;
+            let snapshot = Snapshot::decode(&bytes)?;
             prop_assert_eq!(snapshot.generation, generation);
-            let expected: Vec<_> = pool
-                .endpoints()
-                .iter()
-                .map(|e| (e.address(), e.scraped_at().map(|at| (e.metrics().clone(), at))))
-                .collect();
-            prop_assert_eq!(snapshot.endpoints, expected);
+            prop_assert_eq!(&snapshot.endpoints, &expected);
+
+            let mut ours = pool(&ports);
+            ours.apply(snapshot);
+            for (endpoint, (_, scraped)) in ours.endpoints().iter().zip(&expected) {
+                let found = endpoint.scraped_at().map(|at| Scraped {
+                    metrics: endpoint.metrics().clone(),
+                    at,
+                    load: endpoint.load_at_scrape(),
+                });
+                prop_assert_eq!(&found, scraped);
+                let incarnation = scraped.as_ref().map(|it| it.metrics.process().incarnation);
+                prop_assert_eq!(endpoint.incarnation(), incarnation.unwrap_or_default());
+            }
         }
 
         #[test]

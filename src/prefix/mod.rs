@@ -1,4 +1,4 @@
-//! Which prompts begin alike: hashes of a prompt's blocks.
+//! Which prompts begin alike, and which endpoint has read them.
 //!
 //! A model server keeps the KV cache of prompts it has seen, in blocks, and serves a prompt that
 //! begins like an earlier one faster. What a picker needs for that is a short name for each
@@ -53,9 +53,67 @@
 //! assert_eq!((one.len(), other.len()), (1, 3));
 //! assert_eq!(one[0], other[0]);
 //! ```
+//!
+//! # The index
+//!
+//! A [`PrefixIndex`] remembers to which endpoints the blocks of each prompt went, and tells how many of
+//! the first blocks of another each of them therefore holds. What an endpoint holds is what it was
+//! sent last, as much as fits into its KV cache, by the order of use that model servers go by. Nobody
+//! is asked whether that is so: an endpoint that is seen to have [restarted] holds nothing, and for
+//! the rest the guess is as good as the requests are those of this gateway.
+//!
+//! ```text
+//! block tokens = largest KV block size of the pool, 64 to 1024                    block_tokens
+//! blocks of an endpoint = min(KV blocks × KV block size / block tokens, share)    capacity
+//! share = (max bytes - fixed) / (endpoints × (36 + 2 × ⌈endpoints / 64⌉)),   at most 65,535
+//! fixed = 112 bytes and 72 an endpoint, somewhat less in the VM
+//! ```
+//!
+//! An endpoint that does not tell how large its KV cache is has its share. A block takes 12 bytes in
+//! the order of use of each endpoint that holds it, and 24 in the table that finds it. Up to three
+//! holders stand in there; more are a set with a bit for each endpoint, of which there can be one for
+//! four holders. So the default of 8 MiB is enough for 2,097 blocks of each of 100 endpoints.
+//!
+//! The tables are allocated once, with their first block, at the size they may have at most. They have
+//! no need to grow or to be arranged anew, neither of which a request should wait for, and what they
+//! take is known from the beginning.
+//!
+//! ```
+//! use core::num::NonZeroUsize;
+//! use endpoint_picker::prefix::{BlockHash, BlockHasher, Blocks, DEFAULT_MAX_BYTES, PrefixIndex};
+//!
+//! let size = NonZeroUsize::new(8).unwrap();
+//! let mut hasher = BlockHasher::new(BlockHash::NEUTRAL, Blocks { size, limit: 2048 });
+//! let mut blocks = Vec::new();
+//! hasher.update(b"Be brief. Say where, and when.", |hash| blocks.push(hash));
+//!
+//! let mut index = PrefixIndex::new(3, DEFAULT_MAX_BYTES);
+//! index.insert(1, &blocks, true);
+//! index.insert(2, &blocks[..2], false);
+//!
+//! let mut matched = Vec::new();
+//! index.matched(&blocks[..3], &mut matched);
+//! assert_eq!(matched, [0, 3, 2]);
+//! ```
+//!
+//! # The log
+//!
+//! Every VM has an index of its own. What it enters there goes into a [`PrefixLog`] as well, from which
+//! the other VMs of its Envoy enter it into theirs. It holds the last prompts in 128 KiB: what a VM
+//! does not read in time it has lost, and routes by what it knows.
+//!
+//! [restarted]: crate::pool::Endpoint::incarnation
 
 mod block_hasher;
+mod holders;
+mod index;
+mod log;
+mod lru;
 mod scope;
+mod size;
 
 pub use block_hasher::{BlockHash, BlockHasher, Blocks};
+pub use index::{DEFAULT_MAX_BYTES, PrefixIndex};
+pub use log::{LogHead, PrefixLog, PrefixLogReader, Routed, SEGMENTS};
 pub use scope::Scope;
+pub use size::{block_tokens, capacity};

@@ -2,8 +2,9 @@
 
 use super::host::{HostError, RequestHeaders, call_foreign_function};
 use crate::{
-    config::{DestinationSettings, schema::HandOver},
+    config::{DestinationSettings, DisaggregationHeaders, schema::HandOver},
     pool::Endpoint,
+    request::{PREFILL_INSTANCE, WORKER_INSTANCE},
     scheduling::Decision,
 };
 
@@ -40,6 +41,31 @@ pub(super) fn hand_over(
             &filter_state_arguments(ORIGINAL_DST_FILTER_STATE, endpoint),
         )?),
     }
+}
+
+/// Tells the server that is to answer who reads the prompt for it, and in Dynamo's terms who either
+/// is.
+pub(super) fn name_workers(
+    names: &DisaggregationHeaders,
+    headers: &RequestHeaders,
+    decision: &Decision<'_>,
+) -> Result<(), HostError> {
+    let prefiller = decision.prefill();
+    if let Some(prefiller) = prefiller {
+        headers.set(&names.prefiller, prefiller.host_port())?;
+    }
+    let Some(label) = &names.instance_label else {
+        return Ok(());
+    };
+    for (name, endpoint) in [
+        (WORKER_INSTANCE, Some(decision.endpoint())),
+        (PREFILL_INSTANCE, prefiller),
+    ] {
+        if let Some(instance) = endpoint.and_then(|endpoint| endpoint.labels().get(label)) {
+            headers.set(name, instance)?;
+        }
+    }
+    Ok(())
 }
 
 fn list<'a>(endpoints: impl Iterator<Item = &'a Endpoint>) -> String {

@@ -171,6 +171,13 @@ impl ResponseHeaders {
             .map_err(failed("set_map_value"))
     }
 
+    /// Adds `value` to those of the header `name`.
+    #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
+    pub(super) fn add(&self, name: &str, value: &[u8]) -> Result<(), HostError> {
+        hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, name, value)
+            .map_err(failed("add_map_value"))
+    }
+
     /// Removes every value of the header `name`.
     #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
     pub(super) fn remove(&self, name: &str) -> Result<(), HostError> {

@@ -9,6 +9,7 @@ mod destination;
 mod header_map;
 mod host;
 mod metrics;
+mod peers;
 mod plugin;
 mod pool_sync;
 mod request_metrics;

@@ -13,7 +13,7 @@ use super::{
     host::{self, HostError},
     pool_sync::{PoolSync, shortest_interval},
     stream::{self, Stream},
-    worker::Worker,
+    worker::{Worker, WorkerPool},
 };
 use crate::{
     config::Settings,
@@ -87,6 +87,16 @@ impl Configured {
 }
 
 impl Context for Plugin {
+    /// The last call to a plugin that is no longer configured; a VM that fails gets none.
+    fn on_done(&mut self) -> bool {
+        if let Some(configured) = &self.configured
+            && let Ok(mut worker) = configured.worker.try_borrow_mut()
+        {
+            worker.pools.iter_mut().for_each(WorkerPool::leave);
+        }
+        true
+    }
+
     fn on_http_call_response(
         &mut self,
         token: u32,

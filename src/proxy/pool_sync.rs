@@ -44,7 +44,8 @@ impl PoolSync {
         })
     }
 
-    /// The VM with the lease scrapes and publishes; every other takes over what was published.
+    /// The VM with the lease scrapes and publishes; every other takes over what was published. All
+    /// exchange what they have decided.
     pub(super) fn tick(
         &mut self,
         worker: &mut WorkerPool,
@@ -53,8 +54,10 @@ impl PoolSync {
         now: Timestamp,
         rng: &mut Rng,
     ) -> Result<(), HostError> {
-        if self.scraper.is_none() {
-            self.shared.refresh(&mut worker.pool)?;
+        // What the others have routed first: an endpoint that has restarted since has lost that too.
+        worker.exchange(now);
+        if self.scraper.is_none() && self.shared.refresh(&mut worker.pool)? {
+            worker.follow_endpoints();
         }
         let configuration = claim.configuration;
         let successor = match self.shared.hold_lease(claim, now, tick)? {
@@ -85,6 +88,7 @@ impl PoolSync {
         worker.routed.clear();
         scraper.scrape_due(&worker.pool, now);
         if self.unpublished {
+            worker.follow_endpoints();
             scraper.tell_lacks(&worker.pool);
             self.shared.publish(&worker.pool)?;
             self.unpublished = false;
@@ -108,8 +112,9 @@ impl PoolSync {
         now: Timestamp,
     ) {
         if let Some(scraper) = &mut self.scraper {
-            self.unpublished |=
-                scraper.answered(&mut worker.pool, token, num_headers, body_size, now);
+            worker.hear(now);
+            let (pool, load) = (&mut worker.pool, &worker.load);
+            self.unpublished |= scraper.answered(pool, load, token, num_headers, body_size, now);
         }
     }
 }

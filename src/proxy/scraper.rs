@@ -13,6 +13,7 @@ use super::{
 use crate::{
     config::MetricsSettings,
     discovery::DiscoveredEndpoint,
+    load::InFlight,
     model_server::{EngineChoice, EngineId, Engines, MetricsReader},
     pool::{Endpoint, EndpointMetrics, Observation, Pool},
     scraping::{EndpointSet, LastScrape, Pace, ScrapeSettings, Timetable, has_traffic},
@@ -121,10 +122,12 @@ impl Scraper {
         self.under_way.contains_key(&token)
     }
 
-    /// Takes the answer to the call `token` into `pool`; tells whether that changed it.
+    /// Takes the answer to the call `token` into `pool`, with the `load` that it counts; tells
+    /// whether that changed it.
     pub(super) fn answered(
         &mut self,
         pool: &mut Pool,
+        load: &InFlight,
         token: u32,
         num_headers: usize,
         body_size: usize,
@@ -153,6 +156,7 @@ impl Scraper {
         }
         let address = endpoint.address();
         pool.record(address, metrics, now);
+        pool.record_load(address, load.at(index));
         true
     }
 

@@ -1,4 +1,4 @@
-//! What the VMs of one Envoy share: the lease, the pool's snapshot, and who got requests.
+//! What the VMs of one Envoy share to scrape: the lease, the pool's snapshot, and who got requests.
 //!
 //! Shared data outlives reloads, lies behind one lock for the whole process, is copied at each
 //! access, and its keys can never be deleted. So there are four keys a pool, with the schema's
@@ -15,11 +15,16 @@ use crate::{
 
 /// Changes when what is stored under the keys does, so that builds of different forms can be live
 /// side by side.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// Other VMs write the note of traffic at their own ticks, so a third attempt to get between them
 /// is rare; what does not get through is told at the next tick.
 const ATTEMPTS_TO_TELL: u32 = 3;
+
+/// What the keys of everything shared of `pool` begin with.
+pub(super) fn root(pool: &str) -> String {
+    format!("endpoint-picker/v{SCHEMA}/{pool}")
+}
 
 /// One pool's part of the shared data, as this VM sees it.
 #[derive(Debug)]
@@ -46,7 +51,8 @@ pub(super) enum Holder {
 
 impl SharedState {
     pub(super) fn new(pool: &str) -> Self {
-        let key = |name| format!("endpoint-picker/v{SCHEMA}/{pool}/{name}");
+        let root = root(pool);
+        let key = |name| format!("{root}/{name}");
         Self {
             lease_key: key("lease"),
             generation_key: key("generation"),
@@ -122,19 +128,22 @@ impl SharedState {
         Ok(told.cloned().unwrap_or_default())
     }
 
-    /// Brings `pool` up to what was last published, if that has changed.
-    pub(super) fn refresh(&mut self, pool: &mut Pool) -> Result<(), HostError> {
+    /// Brings `pool` up to what was last published, if that has changed; tells whether it has.
+    pub(super) fn refresh(&mut self, pool: &mut Pool) -> Result<bool, HostError> {
         if self.published_generation()? == self.generation {
-            return Ok(());
+            return Ok(false);
         }
         match Snapshot::decode(&host::shared(&self.snapshot_key)?.bytes) {
             Ok(snapshot) => {
                 self.generation = snapshot.generation;
                 pool.apply(snapshot);
+                Ok(true)
             }
-            Err(error) => log::warn!("{}: {error}", self.snapshot_key),
+            Err(error) => {
+                log::warn!("{}: {error}", self.snapshot_key);
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     /// Publishes `pool` for the other VMs. The snapshot goes first, so that a generation never

@@ -14,6 +14,9 @@
 //! | another name for the model | `x-llm-d-model-name-rewrite` | `x-gateway-model-name-rewrite` |
 //! | the endpoints to choose from | `x-gateway-destination-endpoint-subset` | |
 //!
+//! Beside these the configuration may ask about headers of any name, for its profiles and sessions, and
+//! name one that asks for an explanation, which is not to go on since it carries a secret.
+//!
 //! The names are the Endpoint Picker's. Where a header comes with its alias, the alias says nothing;
 //! of two of one name the first counts. Values are bytes, and bounded: what is too long or means
 //! nothing is ignored and counted.
@@ -31,6 +34,13 @@ pub const DESTINATION_ENDPOINT: &str = "x-gateway-destination-endpoint";
 pub const MODEL_NAME: &str = "x-gateway-model-name";
 /// The header that tells routes the base of the model that will answer.
 pub const BASE_MODEL_NAME: &str = "x-gateway-base-model-name";
+
+/// The header that tells a decoding server who has read the prompt.
+pub const PREFILLER: &str = "x-prefiller-host-port";
+/// The header that tells Dynamo's frontend which worker is to answer.
+pub const WORKER_INSTANCE: &str = "x-worker-instance-id";
+/// The header that tells Dynamo's frontend which worker is to read the prompt.
+pub const PREFILL_INSTANCE: &str = "x-prefill-instance-id";
 
 const SERVED_ENDPOINT: &[u8] = b"x-gateway-destination-endpoint-served";
 const SUBSET: &str = "x-gateway-destination-endpoint-subset";
@@ -78,6 +88,22 @@ impl Trusted {
     }
 }
 
+/// Longer than any value of a header that the configuration asks about; a cookie is one.
+const MAX_WATCHED: usize = 4096;
+
+/// What the configuration says of a request's headers. Names are in lowercase.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderRules {
+    /// Who is trusted.
+    pub trusted: Trusted,
+    /// The filter's own by configuration, which no client may send.
+    pub own: Vec<String>,
+    /// Those whose values count for scheduling, in the order of their places there.
+    pub watched: Vec<String>,
+    /// The one that asks for an explanation.
+    pub explain: Option<String>,
+}
+
 /// What counts of a request's headers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RequestHead<'a> {
@@ -95,8 +121,13 @@ pub struct RequestHead<'a> {
     pub request_id: Option<&'a [u8]>,
     /// What is to count in its routing.
     pub hints: RequestHints,
-    /// Headers that the client had no right to send, to be removed.
-    pub forged: Vec<&'a [u8]>,
+    /// Headers that are not to go on: those that the client had no right to send, and the one that asks
+    /// for an explanation.
+    pub removed: Vec<&'a [u8]>,
+    /// The values of [`HeaderRules::watched`], in their order; of several the first counts.
+    pub watched: Vec<Option<Box<[u8]>>>,
+    /// What the header that asks for an explanation says.
+    pub explain: Option<&'a [u8]>,
 }
 
 /// What a header is about.
@@ -142,7 +173,10 @@ impl Known {
                 || name == DESTINATION_ENDPOINT.as_bytes()
                 || name == SERVED_ENDPOINT
                 || name == MODEL_NAME.as_bytes()
-                || name == BASE_MODEL_NAME.as_bytes() =>
+                || name == BASE_MODEL_NAME.as_bytes()
+                || name == PREFILLER.as_bytes()
+                || name == WORKER_INSTANCE.as_bytes()
+                || name == PREFILL_INSTANCE.as_bytes() =>
             {
                 Self::Own
             }
@@ -160,17 +194,26 @@ pub fn has_another_use(name: &str) -> bool {
 }
 
 impl<'a> RequestHead<'a> {
-    /// Reads the headers of a request. `own` are the filter's own by configuration, in lowercase.
-    pub fn read(
-        headers: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        trusted: Trusted,
-        own: &[&str],
-    ) -> Self {
-        let mut head = Self::default();
+    /// Reads the headers of a request.
+    pub fn read(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>, rules: &HeaderRules) -> Self {
+        let mut head = Self {
+            watched: vec![None; rules.watched.len()],
+            ..Self::default()
+        };
         let mut hints = HintReader::default();
         for (name, value) in headers {
-            if own.iter().any(|own| own.as_bytes() == name) {
-                head.forge(name);
+            head.watch(name, value, rules);
+            if rules
+                .explain
+                .as_ref()
+                .is_some_and(|asks| asks.as_bytes() == name)
+            {
+                head.explain = Some(value);
+                head.remove(name);
+                continue;
+            }
+            if rules.own.iter().any(|own| own.as_bytes() == name) {
+                head.remove(name);
                 continue;
             }
             let Some(known) = Known::of(name) else {
@@ -183,12 +226,24 @@ impl<'a> RequestHead<'a> {
                 Known::ContentEncoding => head.is_compressed |= !is_identity(value),
                 Known::AcceptEncoding => head.takes_compressed |= !is_identity(value),
                 Known::RequestId => head.request_id = head.request_id.or(Some(value)),
-                Known::Hint(hint, by) if trusted.lets(hint, by) => hints.take(hint, by, value),
-                Known::Hint(..) | Known::Own => head.forge(name),
+                Known::Hint(hint, by) if rules.trusted.lets(hint, by) => {
+                    hints.take(hint, by, value);
+                }
+                Known::Hint(..) | Known::Own => head.remove(name),
             }
         }
         head.hints = hints.finish();
         head
+    }
+
+    /// Takes what the configuration asks about, which may be of any name.
+    fn watch(&mut self, name: &[u8], value: &[u8], rules: &HeaderRules) {
+        let places = self.watched.iter_mut().zip(&rules.watched);
+        for (place, watched) in places {
+            if watched.as_bytes() == name && place.is_none() && value.len() <= MAX_WATCHED {
+                *place = Some(value.into());
+            }
+        }
     }
 
     /// The API whose body is to be read: of a `POST` to one of its paths, with a body that is not
@@ -200,9 +255,9 @@ impl<'a> RequestHead<'a> {
     }
 
     /// All values of a name are removed at once.
-    fn forge(&mut self, name: &'a [u8]) {
-        if !self.forged.contains(&name) {
-            self.forged.push(name);
+    fn remove(&mut self, name: &'a [u8]) {
+        if !self.removed.contains(&name) {
+            self.removed.push(name);
         }
     }
 }

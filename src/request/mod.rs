@@ -33,13 +33,13 @@ mod scanner;
 pub use api::{Api, Part};
 pub use header_pairs::HeaderPairs;
 pub use headers::{
-    BASE_MODEL_NAME, DESTINATION_ENDPOINT, MODEL_NAME, ORIGINAL_DST_HOST, RequestHead, Trusted,
-    has_another_use,
+    BASE_MODEL_NAME, DESTINATION_ENDPOINT, HeaderRules, MODEL_NAME, ORIGINAL_DST_HOST,
+    PREFILL_INSTANCE, PREFILLER, RequestHead, Trusted, WORKER_INSTANCE, has_another_use,
 };
 pub use held::{HeldRequests, Overdue};
 pub use hints::RequestHints;
 pub use model_route::{ModelRoute, model_header};
-pub use prompt::{Counts, Prompt};
+pub use prompt::{Counts, Prompt, prompt_blocks};
 pub use reader::{InferenceRequest, Progress, RequestReader, RequestedModel};
 pub use rejection::{Rejection, RejectionReply};
 pub use scanner::{Container, Malformed, Scalar, Scanner, Visitor};

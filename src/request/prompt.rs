@@ -11,8 +11,21 @@ use crate::prefix::{BlockHash, BlockHasher, Blocks, Scope};
 /// by which a token id is hashed.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// Bytes of a block that is hashed: 64 tokens, as the Endpoint Picker has it.
-const BLOCK_BYTES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+/// Tokens of a block unless a server's are larger, as the Endpoint Picker has it.
+pub(super) const BLOCK_TOKENS: u32 = 64;
+
+/// How prompts are cut into blocks of so many tokens, up to `prefix` bytes of each part.
+#[must_use]
+pub fn prompt_blocks(block_tokens: u32, prefix: usize) -> Blocks {
+    let size = usize::try_from(u64::from(block_tokens) * BYTES_PER_TOKEN).ok();
+    let size = size
+        .and_then(NonZeroUsize::new)
+        .unwrap_or(NonZeroUsize::MIN);
+    Blocks {
+        size,
+        limit: prefix.div_ceil(size.get()),
+    }
+}
 
 /// What a model is to read, without the text itself.
 #[derive(Debug, Clone, Default)]
@@ -75,16 +88,16 @@ impl fmt::Debug for Section {
 
 impl Default for Section {
     fn default() -> Self {
-        Self::new(0)
+        Self::new(prompt_blocks(BLOCK_TOKENS, 0))
     }
 }
 
 impl Prompt {
-    /// A prompt of which nothing has been read, whose parts are hashed up to `prefix` bytes each.
+    /// A prompt of which nothing has been read, whose parts are cut into `blocks` each.
     #[must_use]
-    pub fn new(prefix: usize) -> Self {
+    pub(super) fn new(blocks: Blocks) -> Self {
         Self {
-            parts: core::array::from_fn(|_| Section::new(prefix)),
+            parts: core::array::from_fn(|_| Section::new(blocks)),
         }
     }
 
@@ -101,11 +114,21 @@ impl Prompt {
             })
     }
 
-    /// How many tokens its texts and token ids are, by estimate. Media are not among them.
+    /// How many tokens its texts and token ids are, by estimate, when `unread` more bytes of the body
+    /// follow. Media are not among them; where there are any, nobody knows what follows.
     #[must_use]
-    pub fn estimated_tokens(&self) -> u64 {
+    pub fn estimated_tokens(&self, unread: u64) -> u64 {
         let counts = self.counts();
-        counts.text_bytes.div_ceil(BYTES_PER_TOKEN) + counts.token_ids
+        let unread = if counts.media == 0 { unread } else { 0 };
+        (counts.text_bytes + unread).div_ceil(BYTES_PER_TOKEN) + counts.token_ids
+    }
+
+    /// How many tokens one of its blocks stands for.
+    #[must_use]
+    pub fn block_tokens(&self) -> u32 {
+        let [.., messages] = &self.parts;
+        let tokens = messages.blocks.size.get() as u64 / BYTES_PER_TOKEN;
+        u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 
     /// The hashes of its blocks within `scope`, in the order in which the model reads them. A part
@@ -139,11 +162,7 @@ impl Prompt {
 }
 
 impl Section {
-    fn new(prefix: usize) -> Self {
-        let blocks = Blocks {
-            size: BLOCK_BYTES,
-            limit: prefix.div_ceil(BLOCK_BYTES.get()),
-        };
+    fn new(blocks: Blocks) -> Self {
         Self {
             blocks,
             hasher: BlockHasher::new(BlockHash::NEUTRAL, blocks),

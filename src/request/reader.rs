@@ -6,8 +6,9 @@ use super::{
     Api, Container, Malformed, Prompt, Scalar, Scanner, Visitor,
     api::{Field, Nested},
     content::Content,
+    prompt::{BLOCK_TOKENS, prompt_blocks},
 };
-use crate::models::MAX_NAME;
+use crate::{models::MAX_NAME, prefix::Blocks};
 
 /// What is known of an inference request.
 #[derive(Debug, Clone, Default)]
@@ -84,6 +85,12 @@ impl RequestReader {
     /// A reader for a request to `api`, which hashes prompts up to `prefix` bytes of each section.
     #[must_use]
     pub fn new(api: Api, prefix: usize) -> Self {
+        Self::with_blocks(api, prompt_blocks(BLOCK_TOKENS, prefix))
+    }
+
+    /// A reader for a request to `api`, which cuts each section of the prompt into `blocks`.
+    #[must_use]
+    pub fn with_blocks(api: Api, blocks: Blocks) -> Self {
         Self {
             scanner: Scanner::default(),
             body: Body {
@@ -97,7 +104,7 @@ impl RequestReader {
                 keeps_text: false,
                 max_tokens: (None, None),
                 request: InferenceRequest {
-                    prompt: Prompt::new(prefix),
+                    prompt: Prompt::new(blocks),
                     ..InferenceRequest::default()
                 },
             },

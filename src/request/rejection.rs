@@ -31,6 +31,12 @@ pub enum Rejection {
         /// The pool's name.
         pool: String,
     },
+    /// Every endpoint has more to do than the configuration lets it have.
+    #[error("every model server of pool '{pool}' that can take this request is busy; retry later")]
+    Saturated {
+        /// The pool's name.
+        pool: String,
+    },
     /// The proxy did not let the filter read the request or hand over its choice. Its log says
     /// what failed.
     #[error("the gateway could not route this request; its log says why")]
@@ -85,6 +91,7 @@ impl Rejection {
             Self::ModelNotFound { .. } => "model_not_found",
             Self::BodyTimeout => "request_timeout",
             Self::NoEndpoint { .. } => "no_endpoint",
+            Self::Saturated { .. } => "saturated",
             Self::Internal => "gateway_error",
         }
     }
@@ -115,7 +122,8 @@ impl Rejection {
         };
         RejectionReply {
             status: self.status(),
-            retry_after: matches!(self, Self::NoEndpoint { .. }).then_some(RETRY_AFTER_SECONDS),
+            retry_after: matches!(self, Self::NoEndpoint { .. } | Self::Saturated { .. })
+                .then_some(RETRY_AFTER_SECONDS),
             body: body.unwrap_or_default(),
         }
     }
@@ -126,6 +134,7 @@ impl Rejection {
             Self::ModelNotFound { .. } => 404,
             Self::BodyTimeout => 408,
             Self::NoEndpoint { .. } => 503,
+            Self::Saturated { .. } => 429,
             Self::Internal => 500,
         }
     }
@@ -135,6 +144,7 @@ impl Rejection {
             Self::InvalidJson(_) | Self::ModelNotFound { .. } => "invalid_request_error",
             Self::BodyTimeout => "timeout_error",
             Self::NoEndpoint { .. } => "service_unavailable_error",
+            Self::Saturated { .. } => "rate_limit_error",
             Self::Internal => "server_error",
         }
     }
@@ -145,6 +155,7 @@ impl Rejection {
             Self::ModelNotFound { .. } => "not_found_error",
             Self::BodyTimeout => "timeout_error",
             Self::NoEndpoint { .. } => "overloaded_error",
+            Self::Saturated { .. } => "rate_limit_error",
             Self::Internal => "api_error",
         }
     }
@@ -205,9 +216,14 @@ mod tests {
 
     #[test]
     fn who_may_come_back_is_told_when() {
-        let pool = "default".to_owned();
-        let (status, retry_after, body) = reply(&Rejection::NoEndpoint { pool }, None);
-        assert_eq!((status, retry_after), (503, Some(RETRY_AFTER_SECONDS)));
-        assert_eq!(body["error"]["code"], "no_endpoint");
+        let pool = || "default".to_owned();
+        for (rejection, status, code) in [
+            (Rejection::NoEndpoint { pool: pool() }, 503, "no_endpoint"),
+            (Rejection::Saturated { pool: pool() }, 429, "saturated"),
+        ] {
+            let (replied, retry_after, body) = reply(&rejection, None);
+            assert_eq!((replied, retry_after), (status, Some(RETRY_AFTER_SECONDS)));
+            assert_eq!(body["error"]["code"], code);
+        }
     }
 }

@@ -1,101 +1,139 @@
-//! What was decided, and why.
+//! What was decided.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
-
-use super::{Candidates, WeightedScorer};
+use super::{Explanation, NoCandidate, Scorer, Session, SessionForm, SessionSource, run::Ranked};
 use crate::pool::Endpoint;
 
 /// The outcome of one decision: a ranking, whose first is the choice.
 #[derive(Debug, Clone, Copy)]
 pub struct Decision<'a> {
+    decoding: Chosen<'a>,
+    prefilling: Option<Chosen<'a>>,
+}
+
+/// The first of a ranking.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chosen<'a> {
+    pub(super) ranked: Ranked<'a>,
+    position: usize,
     endpoint: &'a Endpoint,
-    candidates: Candidates<'a>,
-    scorers: &'a [WeightedScorer],
-    scores: &'a [f64],
-    totals: &'a [f64],
-    ranking: &'a [usize],
 }
 
-/// Why a decision fell as it did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Explanation<'a> {
-    /// The endpoint chosen, as `ip:port`.
-    pub endpoint: &'a str,
-    /// It and those that come after it, for attempts to come.
-    pub ranking: Vec<&'a str>,
-    /// What every candidate scored.
-    pub candidates: Vec<CandidateScores<'a>>,
-}
+impl<'a> Chosen<'a> {
+    pub(super) fn new(ranked: Ranked<'a>) -> Result<Self, NoCandidate> {
+        let candidates = ranked.candidates;
+        let first = ranked.ranking.first().and_then(|&index| {
+            let position = *candidates.positions().get(index)?;
+            Some((position, candidates.endpoint(index)?))
+        });
+        let (position, endpoint) = first.ok_or(NoCandidate::Empty)?;
+        Ok(Self {
+            ranked,
+            position,
+            endpoint,
+        })
+    }
 
-/// What one candidate scored.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CandidateScores<'a> {
-    /// The candidate, as `ip:port`.
-    pub endpoint: &'a str,
-    /// The sum of its scores by weight.
-    pub total: f64,
-    /// Its score by each scorer, 0 to 1, before the weight.
-    pub scores: BTreeMap<&'static str, f64>,
+    pub(super) const fn position(&self) -> usize {
+        self.position
+    }
+
+    pub(super) fn uncached_tokens(&self) -> u64 {
+        let candidates = self.ranked.candidates;
+        let first = self.ranked.ranking.first().copied().unwrap_or_default();
+        candidates.uncached_tokens().nth(first).unwrap_or_default()
+    }
 }
 
 impl<'a> Decision<'a> {
-    /// Of `ranking`; `None` if that is empty.
-    pub(super) fn new(
-        candidates: Candidates<'a>,
-        scorers: &'a [WeightedScorer],
-        scores: &'a [f64],
-        totals: &'a [f64],
-        ranking: &'a [usize],
-    ) -> Option<Self> {
-        Some(Self {
-            endpoint: candidates.endpoint(*ranking.first()?)?,
-            candidates,
-            scorers,
-            scores,
-            totals,
-            ranking,
-        })
+    pub(super) const fn new(decoding: Chosen<'a>, prefilling: Option<Chosen<'a>>) -> Self {
+        Self {
+            decoding,
+            prefilling,
+        }
     }
 
     /// The endpoint chosen.
     #[must_use]
     pub const fn endpoint(&self) -> &'a Endpoint {
-        self.endpoint
+        self.decoding.endpoint
+    }
+
+    /// Its position in the pool.
+    #[must_use]
+    pub const fn position(&self) -> usize {
+        self.decoding.position
     }
 
     /// The endpoint chosen, and those that come after it.
-    pub fn ranking(&self) -> impl Iterator<Item = &'a Endpoint> {
-        let candidates = self.candidates;
-        let ranking = self.ranking.iter();
+    pub fn ranking(&self) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
+        let candidates = self.decoding.ranked.candidates;
+        let ranking = self.decoding.ranked.ranking.iter();
         ranking.filter_map(move |&index| candidates.endpoint(index))
     }
 
-    /// The scores behind the choice. Costs an allocation for each candidate: for logs, not for
-    /// every request.
+    /// The endpoint that is to read the prompt, where that is another.
+    #[must_use]
+    pub fn prefill(&self) -> Option<&'a Endpoint> {
+        self.prefilling.map(|chosen| chosen.endpoint)
+    }
+
+    /// Its position in the pool.
+    #[must_use]
+    pub fn prefill_position(&self) -> Option<usize> {
+        self.prefilling.map(|chosen| chosen.position)
+    }
+
+    /// Tokens of the prompt that the endpoint chosen has not in its cache, an estimate.
+    #[must_use]
+    pub fn uncached_tokens(&self) -> u64 {
+        self.decoding.uncached_tokens()
+    }
+
+    /// Tokens of the prompt that the endpoint that is to read it has not in its cache, an estimate.
+    #[must_use]
+    pub fn prefill_uncached_tokens(&self) -> Option<u64> {
+        self.prefilling.map(|chosen| chosen.uncached_tokens())
+    }
+
+    /// Whether none of the candidates holds any of the prompt.
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        let mut matched = self.decoding.ranked.candidates.matched();
+        matched.all(|matched| matched == 0)
+    }
+
+    /// The name of the profile that chose the endpoint.
+    #[must_use]
+    pub const fn profile(&self) -> &'a str {
+        self.decoding.ranked.profile.name.as_str()
+    }
+
+    /// What the client is to send with its next request of the session, and where, if the profile
+    /// keeps sessions by what the client is given.
+    #[must_use]
+    pub fn session_token(&self) -> Option<(&'a SessionSource, String)> {
+        let mut scorers = self.decoding.ranked.profile.scorers.iter();
+        scorers.find_map(|weighted| match &weighted.scorer {
+            Scorer::SessionAffinity(session) if session.form == SessionForm::Token => {
+                Some((&session.source, Session::token(self.endpoint().address())))
+            }
+            _ => None,
+        })
+    }
+
+    /// Why it fell as it did. Costs allocations for each candidate: for logs, not for every request.
     #[must_use]
     pub fn explain(&self) -> Explanation<'a> {
-        let by_scorer = self.scores.chunks_exact(self.candidates.len().max(1));
-        let mut candidates: Vec<_> = self
-            .candidates
-            .endpoints()
-            .zip(self.totals)
-            .map(|(endpoint, &total)| CandidateScores {
-                endpoint: endpoint.host_port(),
-                total,
-                scores: BTreeMap::new(),
-            })
-            .collect();
-        for (weighted, scores) in self.scorers.iter().zip(by_scorer) {
-            for (candidate, &score) in candidates.iter_mut().zip(scores) {
-                candidate.scores.insert(weighted.scorer.name(), score);
-            }
-        }
-        Explanation {
-            endpoint: self.endpoint.host_port(),
-            ranking: self.ranking().map(Endpoint::host_port).collect(),
-            candidates,
-        }
+        Explanation::new(
+            self.decoding.ranked,
+            self.prefill().map(Endpoint::host_port),
+        )
+    }
+
+    /// The same with no more than `max_candidates` candidates: the one that was chosen and those of
+    /// the highest totals.
+    #[must_use]
+    pub fn explain_bounded(&self, max_candidates: usize) -> Explanation<'a> {
+        self.explain().with_candidates(max_candidates)
     }
 }

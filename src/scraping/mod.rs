@@ -23,10 +23,11 @@ pub use traffic::{EndpointSet, TrafficNote, has_traffic};
 
 use core::time::Duration;
 
-/// How often a VM looks at the lease, at what is due and at what was published, for scrapes at
-/// `interval`: a fifth of it, so that scrapes spread; at least 10 ms, because ticks of every
-/// worker cost; at most 100 ms, so that a lost scraper is soon replaced.
+/// How often a VM looks at the lease, at what is due and at what was published, and tells the others
+/// what it has routed, for scrapes at `interval`: a tenth of it, so that scrapes spread; at least 10
+/// ms, because ticks of every worker cost; at most 20 ms, because what one worker does not know of
+/// another it may do again.
 #[must_use]
 pub fn tick_period(interval: Duration) -> Duration {
-    (interval / 5).clamp(Duration::from_millis(10), Duration::from_millis(100))
+    (interval / 10).clamp(Duration::from_millis(10), Duration::from_millis(20))
 }

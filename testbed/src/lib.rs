@@ -10,6 +10,7 @@
 //! - [`process`]: a child process that never outlives its harness.
 //! - [`load`]: requests as their users would send them, and what the users see of the answers.
 //! - [`usage`]: what a process uses of the machine.
+//! - [`workers`]: the same requests behind one worker of Envoy and behind several.
 //! - [`vllm`]: real vLLM servers on the CPU, in the place of the simulated ones.
 //!
 //! Everything listens on free ports of the loopback interface, so that any number of test beds run
@@ -25,3 +26,4 @@ pub mod poll;
 pub mod process;
 pub mod usage;
 pub mod vllm;
+pub mod workers;

@@ -161,7 +161,26 @@ fn token_ids_count_as_tokens() {
         let body = format!("{{\"prompt\":{prompt}}}");
         let request = read(Completions, body.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(request.prompt.counts().token_ids, expected, "{prompt}");
-        assert_eq!(request.prompt.estimated_tokens(), expected, "{prompt}");
+        assert_eq!(request.prompt.estimated_tokens(0), expected, "{prompt}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_is_not_read_of_a_text_counts_by_its_length() {
+    let image = r#"{"messages":[{"content":[{"image_url":{"url":"x"}},{"text":"abcd"}]}]}"#;
+    for (body, unread, expected) in [
+        (r#"{"messages":"abcdefgh"}"#, 0, 2),
+        (r#"{"messages":"abcdefgh"}"#, 401, 103),
+        (image, 0, 1),
+        (image, 400, 1),
+    ] {
+        let body = body.as_bytes();
+        let request = read(ChatCompletions, body).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(
+            request.prompt.estimated_tokens(unread),
+            expected,
+            "{unread}"
+        );
     }
 }
 

@@ -1,13 +1,17 @@
-//! The Endpoint Picker's own configuration of metrics, as it stands there.
+//! The Endpoint Picker's own configuration, as it stands there.
 //!
-//! Its `core-metrics-extractor` has `engineConfigs`, `defaultEngine` and `engineLabelKey`; its first
+//! An `EndpointPickerConfig` has profiles of plugins in the place of `scheduling`. Of metrics, its
+//! `core-metrics-extractor` has `engineConfigs`, `defaultEngine` and `engineLabelKey`; its first
 //! generation had one engine, which flags described. Both name series by `family{label=value}`, and
 //! the empty text is none. All of it is put into this configuration's own fields and checked with
 //! them; what is written in both forms is refused, since one of them would have no effect.
 
 mod engine;
+mod picker_config;
 
 pub use engine::{CustomMetric, EngineConfig, Spec};
+pub(super) use picker_config::{PickerConfig, PluginMetrics};
+pub use picker_config::{PluginSpec, ProfilePlugin, SchedulingProfile};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,30 +66,55 @@ impl<'de> Deserialize<'de> for HttpScheme {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) engine: String,
-    pub(super) path: &'static str,
-    pub(super) port: &'static str,
+    pub(super) path: String,
+    pub(super) port: String,
+    pub(super) interval: String,
 }
 
-/// Puts what the Endpoint Picker's fields say into this configuration's own.
-pub(super) fn adopt(metrics: &mut Metrics) -> Result<Written, ConfigError> {
-    let (place, parameters) = parameters(metrics)?;
+/// Puts what the Endpoint Picker's fields say into this configuration's own: those of `metrics`, and
+/// what its plugins say `of_plugins`.
+pub(super) fn adopt(
+    metrics: &mut Metrics,
+    of_plugins: PluginMetrics,
+) -> Result<Written, ConfigError> {
+    let (place, parameters) = parameters(metrics, of_plugins.extractor)?;
+    let place = place.as_str();
     let flags = metric_flags(metrics)?;
     let names_engines = parameters.is_given() || flags != MetricFlags::default();
     let mut written = Written {
         engine: "metrics.engine".to_owned(),
-        path: "path",
-        port: "port",
+        path: "metrics.path".to_owned(),
+        port: "metrics.port".to_owned(),
+        interval: "metrics.interval".to_owned(),
     };
 
-    if let Some(path) = metrics.model_server_metrics_path.take() {
-        written.path = "modelServerMetricsPath";
-        only_one("metrics", written.path, "path", metrics.path.is_some())?;
-        metrics.path = Some(path);
+    let flag = metrics.model_server_metrics_path.take();
+    for (place, field, path) in [
+        ("metrics", "modelServerMetricsPath", flag),
+        (&of_plugins.source, "path", of_plugins.path),
+    ] {
+        if let Some(path) = path {
+            only_one(place, field, "path", metrics.path.is_some())?;
+            written.path = format!("{place}.{field}");
+            metrics.path = Some(path);
+        }
     }
-    if let Some(port) = metrics.model_server_metrics_port.take() {
-        written.port = "modelServerMetricsPort";
-        only_one("metrics", written.port, "port", metrics.port.is_some())?;
-        metrics.port = (port != 0).then_some(port);
+    let flag = metrics.model_server_metrics_port.take();
+    for (place, field, port) in [
+        ("metrics", "modelServerMetricsPort", flag),
+        (&of_plugins.source, "port", of_plugins.port),
+    ] {
+        if let Some(port) = port {
+            only_one(place, field, "port", metrics.port.is_some())?;
+            written.port = format!("{place}.{field}");
+            metrics.port = (port != 0).then_some(port);
+        }
+    }
+    if let Some(interval) = of_plugins.interval {
+        let place = &of_plugins.source;
+        only_one(place, "interval", "interval", metrics.interval.is_some())?;
+        written.interval = format!("{place}.interval");
+        metrics.interval = Some(interval);
     }
     if let Some(label) = parameters.engine_label_key {
         only_one(
@@ -123,16 +152,27 @@ impl Parameters {
     }
 }
 
-/// The parameters, and where they stand.
-fn parameters(metrics: &mut Metrics) -> Result<(&'static str, Parameters), ConfigError> {
+/// The parameters, and where they stand; perhaps in a plugin.
+fn parameters(
+    metrics: &mut Metrics,
+    of_plugin: Option<(String, Parameters)>,
+) -> Result<(String, Parameters), ConfigError> {
     let direct = Parameters {
         engine_configs: metrics.engine_configs.take(),
         default_engine: metrics.default_engine.take(),
         engine_label_key: metrics.engine_label_key.take(),
     };
-    match metrics.parameters.take() {
-        None => Ok(("metrics", direct)),
-        Some(nested) if !direct.is_given() => Ok(("metrics.parameters", nested)),
+    let nested = metrics.parameters.take();
+    if let Some((place, parameters)) = of_plugin {
+        if nested.is_none() && !direct.is_given() {
+            return Ok((place, parameters));
+        }
+        let expected = "the parameters of a core-metrics-extractor once, in it or in metrics";
+        return Err(refused(place, expected, "both"));
+    }
+    match nested {
+        None => Ok(("metrics".to_owned(), direct)),
+        Some(nested) if !direct.is_given() => Ok(("metrics.parameters".to_owned(), nested)),
         Some(_) => Err(refused(
             "metrics.parameters",
             "engineConfigs, defaultEngine and engineLabelKey either in it or beside it",

@@ -4,7 +4,10 @@ use crate::{
     config::DestinationSettings,
     models::{AnswerKind, NameRestorer},
     proxy::host::{self, HostError, ResponseHeaders},
+    scheduling::SessionSource,
 };
+
+const SET_COOKIE: &str = "set-cookie";
 
 /// What is done with the answer's body.
 #[derive(Debug, Default)]
@@ -16,6 +19,43 @@ pub(super) enum Answer {
     Renamed(Box<Renamed>),
     /// That name is put back.
     Restored(Box<NameRestorer>),
+}
+
+/// A header that the answer gets on its way to the client.
+#[derive(Debug)]
+pub(super) struct AnswerHeader {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+impl AnswerHeader {
+    /// By which the client says next time where its session is; `watched` are the names of the
+    /// headers that sessions stand in.
+    pub(super) fn of_session(
+        source: &SessionSource,
+        token: String,
+        watched: &[String],
+    ) -> Option<Self> {
+        Some(match source {
+            SessionSource::Header(place) => Self {
+                name: watched.get(*place)?.clone(),
+                value: token,
+            },
+            SessionSource::Cookie(_, name) => Self {
+                name: SET_COOKIE.to_owned(),
+                value: format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax"),
+            },
+        })
+    }
+
+    /// Puts it into an answer, beside the server's own cookies.
+    pub(super) fn tell(&self, headers: &ResponseHeaders) -> Result<(), HostError> {
+        if self.name == SET_COOKIE {
+            headers.add(&self.name, self.value.as_bytes())
+        } else {
+            headers.set(&self.name, self.value.as_bytes())
+        }
+    }
 }
 
 /// A model that was asked for by another name.
@@ -30,6 +70,7 @@ impl Answer {
     pub(super) fn begin(
         self,
         destination: &DestinationSettings,
+        told: &[AnswerHeader],
         end_of_stream: bool,
     ) -> Result<Self, HostError> {
         let headers = ResponseHeaders::arrived();
@@ -37,6 +78,9 @@ impl Answer {
             && let Some(address) = host::upstream_address()?
         {
             headers.set(name, &address)?;
+        }
+        for header in told {
+            header.tell(&headers)?;
         }
         let Self::Renamed(renamed) = self else {
             return Ok(Self::Passes);

@@ -2,7 +2,8 @@
 
 use super::refusal::Refusal;
 use crate::{
-    config::RequestSettings,
+    config::{ExplanationSettings, RequestSettings},
+    prefix::Blocks,
     proxy::host::{self, RequestHeaders},
     request::{Api, InferenceRequest, Progress, RequestHead, RequestHints, RequestReader},
 };
@@ -15,7 +16,7 @@ const SLICE: usize = 64 << 10;
 pub(super) struct Held {
     /// Where they are held too.
     pub(super) headers: Option<RequestHeaders>,
-    pub(super) hints: RequestHints,
+    pub(super) asked: Asked,
     /// Where it is told and can be corrected.
     pub(super) content_length: Option<u64>,
     pub(super) takes_compressed: bool,
@@ -26,6 +27,31 @@ pub(super) struct Held {
     read: usize,
     /// Bytes of the body that are there.
     buffered: usize,
+}
+
+/// What a request's headers ask of its routing.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) hints: RequestHints,
+    /// Without the query.
+    pub(super) path: Box<[u8]>,
+    /// The values of the headers that scheduling asks about.
+    pub(super) watched: Vec<Option<Box<[u8]>>>,
+    /// Whether the answer is to say why, to one who may know.
+    pub(super) wants_explanation: bool,
+}
+
+impl Asked {
+    pub(super) fn of(head: RequestHead<'_>, explanation: Option<&ExplanationSettings>) -> Self {
+        let path = head.path.split(|&byte| byte == b'?').next();
+        let admits = |value| explanation.is_some_and(|settings| settings.admits(value));
+        Self {
+            hints: head.hints,
+            path: path.unwrap_or_default().into(),
+            watched: head.watched,
+            wants_explanation: head.explain.is_some_and(admits),
+        }
+    }
 }
 
 /// What is known of a request when it is routed.
@@ -44,7 +70,8 @@ impl Held {
         api: Api,
         head: RequestHead<'_>,
         headers: Option<RequestHeaders>,
-        settings: RequestSettings,
+        blocks: Blocks,
+        explanation: Option<&ExplanationSettings>,
     ) -> Self {
         let request_id = head
             .request_id
@@ -54,8 +81,8 @@ impl Held {
             content_length: head.content_length,
             takes_compressed: head.takes_compressed,
             request_id: request_id.map(|id| String::from_utf8_lossy(id).into_owned()),
-            hints: head.hints,
-            reader: RequestReader::new(api, settings.prefix_bytes),
+            asked: Asked::of(head, explanation),
+            reader: RequestReader::with_blocks(api, blocks),
             read: 0,
             buffered: 0,
         }
@@ -64,6 +91,13 @@ impl Held {
     /// What has been read.
     pub(super) const fn request(&self) -> &InferenceRequest {
         self.reader.request()
+    }
+
+    /// Tokens of the prompt, by estimate. Of a body that is not read to its end its length tells.
+    pub(super) fn prompt_tokens(&self) -> u64 {
+        let unread = self.content_length.unwrap_or_default();
+        let unread = unread.saturating_sub(self.read as u64);
+        self.request().prompt.estimated_tokens(unread)
     }
 
     /// Whether there is no body.

@@ -6,9 +6,12 @@
 //! waiting.
 
 mod answer;
+#[cfg(feature = "fault-injection")]
+mod fault;
 mod held;
 mod refusal;
 mod routing;
+mod underway;
 
 use core::{cell::RefCell, mem};
 use std::rc::Rc;
@@ -19,9 +22,11 @@ use proxy_wasm::{
 };
 
 use self::{
-    answer::Answer,
-    held::{Held, Known},
+    answer::{Answer, AnswerHeader},
+    held::{Asked, Held, Known},
     refusal::Refusal,
+    routing::Routed,
+    underway::Underway,
 };
 use super::{host::RequestHeaders, worker::Worker};
 use crate::request::{Api, RequestHead};
@@ -37,7 +42,11 @@ pub(super) struct Stream {
     /// What it speaks, for the form of errors.
     api: Option<Api>,
     state: State,
+    /// What it counts as, from its choice to its end.
+    underway: Option<Underway>,
     answer: Answer,
+    /// What the answer tells beside.
+    told: Vec<AnswerHeader>,
 }
 
 #[derive(Debug)]
@@ -57,7 +66,9 @@ impl Stream {
             worker,
             api: None,
             state: State::Routed,
+            underway: None,
             answer: Answer::Passes,
+            told: Vec::new(),
         }
     }
 
@@ -75,12 +86,11 @@ impl Stream {
         worker.serves_requests = true;
         let headers = RequestHeaders::arrived();
         let all = headers.all()?;
-        let destination = &worker.destination;
-        let served_header = destination.served_header.as_deref();
-        let own = [&*destination.header, served_header.unwrap_or_default()];
-        let head = RequestHead::read(all.iter(), worker.headers.trusted, &own);
+        #[cfg(feature = "fault-injection")]
+        fault::obey(&all);
+        let head = RequestHead::read(all.iter(), &worker.rules);
         self.api = Api::of_path(head.path);
-        for name in &head.forged {
+        for name in &head.removed {
             headers.remove(name)?;
         }
         match head.api() {
@@ -92,11 +102,17 @@ impl Stream {
                     None
                 };
                 worker.held.hold(self.context_id, api);
-                let held = Held::new(api, head, headers, worker.request);
+                let explanation = worker.explanation.as_ref();
+                let held = Held::new(api, head, headers, worker.prompt_blocks(), explanation);
                 self.state = State::Held(Box::new(held));
                 Ok(())
             }
-            _ => routing::route_unread(worker, Some(&headers), &head.hints, !end_of_stream),
+            _ => {
+                let asked = Asked::of(head, worker.explanation.as_ref());
+                let routed = routing::route_unread(worker, Some(&headers), &asked, !end_of_stream)?;
+                self.set_out(routed);
+                Ok(())
+            }
         }
     }
 
@@ -131,9 +147,38 @@ impl Stream {
     fn route(&mut self, worker: &mut Worker, known: Known) -> Result<(), Refusal> {
         if let State::Held(held) = mem::replace(&mut self.state, State::Routed) {
             worker.held.release(self.context_id);
-            self.answer = routing::route(worker, &held, known)?;
+            let routed = routing::route(worker, &held, known)?;
+            self.set_out(routed);
         }
         Ok(())
+    }
+
+    fn set_out(&mut self, routed: Routed) {
+        self.underway = Some(routed.underway);
+        self.answer = routed.answer;
+        self.told = routed.told;
+    }
+
+    /// The headers of the answer have come, from an endpoint or from Envoy.
+    fn begin_answer(&mut self, worker: &mut Worker, end_of_stream: bool) -> Result<(), Refusal> {
+        if let Some(underway) = &mut self.underway {
+            underway.answer_begins(worker);
+        }
+        let answer = mem::take(&mut self.answer);
+        self.answer = answer.begin(&worker.destination, &self.told, end_of_stream)?;
+        Ok(())
+    }
+
+    /// Stops counting a request that is over. Whatever its end, this comes behind it.
+    fn settle(&mut self) {
+        if let Some(underway) = self.underway.take()
+            && let Some(worker) = &self.worker
+        {
+            match worker.try_borrow_mut() {
+                Ok(mut worker) => underway.end(&mut worker),
+                Err(error) => log::error!("a request stays in flight: {error}"),
+            }
+        }
     }
 
     /// What a callback of the request's body returns after what was done in it.
@@ -179,6 +224,7 @@ fn prepare_to_rename(
 impl Drop for Stream {
     fn drop(&mut self) {
         self.release();
+        self.settle();
     }
 }
 
@@ -217,12 +263,10 @@ impl HttpContext for Stream {
     fn on_http_response_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
         match self.state {
             State::Routed => {
-                let answer = mem::take(&mut self.answer);
-                let begun = self
-                    .with_worker(|_, worker| Ok(answer.begin(&worker.destination, end_of_stream)?));
-                match begun {
-                    Ok(answer) => self.answer = answer,
-                    Err(error) => log::error!("answer not read: {error}"),
+                let begun =
+                    self.with_worker(|stream, worker| stream.begin_answer(worker, end_of_stream));
+                if let Err(error) = begun {
+                    log::error!("answer not read: {error}");
                 }
             }
             // Envoy has answered it: its body was too large, or it took too long.
@@ -236,9 +280,18 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_body(&mut self, body_size: usize, end_of_stream: bool) -> Action {
+        if let (Some(underway), Some(worker)) = (&mut self.underway, &self.worker)
+            && let Ok(mut worker) = worker.try_borrow_mut()
+        {
+            underway.prompt_read(&mut worker);
+        }
         if let Err(error) = self.answer.pass(body_size, end_of_stream) {
             log::error!("answer not read: {error}");
         }
         Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        self.settle();
     }
 }

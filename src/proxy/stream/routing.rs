@@ -3,22 +3,25 @@
 use serde::Serialize;
 
 use super::{
-    answer::{Answer, Renamed},
-    held::{Held, Known},
+    answer::{Answer, AnswerHeader, Renamed},
+    held::{Asked, Held, Known},
     refusal::Refusal,
+    underway::Underway,
 };
 use crate::{
+    config::{ExplanationSettings, schema::HandOver},
     models::{model_literal, replace},
+    prefix::Scope,
     proxy::{
         destination,
         host::{self, RequestHeaders},
         worker::{Worker, WorkerPool},
     },
     request::{
-        BASE_MODEL_NAME, MODEL_NAME, ModelRoute, Rejection, RequestHints, RequestedModel,
-        model_header,
+        BASE_MODEL_NAME, HeaderRules, InferenceRequest, MODEL_NAME, ModelRoute, Rejection,
+        RequestHints, RequestedModel, model_header,
     },
-    scheduling::{Decision, Explanation, Terms},
+    scheduling::{Decision, Explanation, NoCandidate, Request, Terms, View},
 };
 
 /// A decision, as the log has it.
@@ -39,47 +42,83 @@ struct DecisionLog<'a> {
     explanation: Explanation<'a>,
 }
 
+/// A request that has been handed over.
+#[derive(Debug)]
+pub(super) struct Routed {
+    pub(super) underway: Underway,
+    /// What is done with the answer's body.
+    pub(super) answer: Answer,
+    /// What the answer tells beside.
+    pub(super) told: Vec<AnswerHeader>,
+}
+
+/// What is left of a decision when its borrows are over.
+pub(super) struct Choice {
+    pub(super) position: usize,
+    pub(super) prefill: Option<usize>,
+    /// Tokens of the prompt that whoever reads it has not in its cache.
+    pub(super) uncached_tokens: u64,
+    is_cold: bool,
+}
+
 /// Sends a request whose body is not read to an endpoint: with a body to the one with the least to
 /// do, without one to any that is healthy.
 pub(super) fn route_unread(
     worker: &mut Worker,
     headers: Option<&RequestHeaders>,
-    hints: &RequestHints,
+    asked: &Asked,
     has_body: bool,
-) -> Result<(), Refusal> {
+) -> Result<Routed, Refusal> {
     let now = host::now()?;
     let index = worker.pool_chooser.of_no_model();
     let pool = worker.pools.get_mut(index).ok_or(Refusal::NoWorker)?;
     let terms = Terms {
         freshness: pool.freshness(now),
-        subset: hints.subset.as_deref(),
+        subset: asked.hints.subset.as_deref(),
         ranked: worker.destination.ranked,
+        request: Request {
+            path: &asked.path,
+            headers: &asked.watched,
+            ..Request::default()
+        },
     };
-    let (scheduler, endpoints, rng) = (&mut pool.scheduler, &pool.pool, &mut worker.rng);
+    let (scheduler, view) = (
+        &mut pool.scheduler,
+        View {
+            pool: &pool.pool,
+            load: &pool.load,
+            prefixes: &pool.prefixes,
+        },
+    );
     let decision = if has_body {
-        scheduler.schedule(endpoints, terms, rng)
+        scheduler.schedule(view, terms, &mut worker.rng)
     } else {
-        scheduler.any_healthy(endpoints, terms, rng)
+        scheduler.any_healthy(view, terms, &mut worker.rng)
     };
-    let decision = decision.ok_or_else(|| no_endpoint(&pool.name))?;
+    let decision = decision.map_err(|none| rejection(none, &pool.name))?;
+    let told = told(worker.explanation.as_ref(), &worker.rules, asked, &decision);
     destination::hand_over(&worker.destination, headers, &decision)?;
-    let chosen = endpoints.endpoints().element_offset(decision.endpoint());
-    pool.routed.extend(chosen);
-    pool.metrics.invalid_hints(hints.invalid);
-    Ok(())
+    let choice = Choice::of(&decision);
+    pool.metrics.invalid_hints(asked.hints.invalid);
+    let may_move = worker.destination.hand_over == HandOver::OverrideHost;
+    Ok(Routed {
+        underway: Underway::new(pool, index, &choice, may_move, now),
+        answer: Answer::Passes,
+        told,
+    })
 }
 
 /// Chooses for an inference request, hands the choice over, and tells what is to be done with the
 /// answer.
-pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<Answer, Refusal> {
+pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<Routed, Refusal> {
     let headers = held.headers.as_ref();
+    let asked = &held.asked;
     if held.is_empty() {
-        route_unread(worker, headers, &held.hints, false)?;
-        return Ok(Answer::Passes);
+        return route_unread(worker, headers, asked, false);
     }
     let now = host::now()?;
-    let (hints, requested) = (&held.hints, held.request().model.as_ref());
-    let renamed = hints.model_rewrite.as_deref();
+    let (inference, requested) = (held.request(), held.request().model.as_ref());
+    let renamed = asked.hints.model_rewrite.as_deref();
     let route = requested
         .map(|model| {
             let (models, pools) = (&worker.models, &worker.pool_chooser);
@@ -88,15 +127,31 @@ pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<An
         .transpose()?;
     let index = route.map_or_else(|| worker.pool_chooser.of_no_model(), |route| route.pool);
     let pool = worker.pools.get_mut(index).ok_or(Refusal::NoWorker)?;
+    worker.blocks.clear();
+    if pool.scheduler.needs_prefixes() {
+        let scope = scope(inference, route.as_ref());
+        worker.blocks.extend(inference.prompt.block_hashes(scope));
+    }
     let terms = Terms {
         freshness: pool.freshness(now),
-        subset: hints.subset.as_deref(),
+        subset: asked.hints.subset.as_deref(),
         ranked: worker.destination.ranked,
+        request: Request {
+            blocks: &worker.blocks,
+            block_tokens: inference.prompt.block_tokens(),
+            prompt_tokens: held.prompt_tokens(),
+            model: route.as_ref().map(|route| route.target),
+            path: &asked.path,
+            headers: &asked.watched,
+        },
     };
-    let decision = pool
-        .scheduler
-        .schedule(&pool.pool, terms, &mut worker.rng)
-        .ok_or_else(|| no_endpoint(&pool.name))?;
+    let view = View {
+        pool: &pool.pool,
+        load: &pool.load,
+        prefixes: &pool.prefixes,
+    };
+    let decision = pool.scheduler.schedule(view, terms, &mut worker.rng);
+    let decision = decision.map_err(|none| rejection(none, &pool.name))?;
     if log::log_enabled!(log::Level::Debug) {
         log_decision(&pool.name, held, known, route.as_ref(), &decision);
     }
@@ -115,12 +170,67 @@ pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<An
             }
         }
     }
+    let told = told(worker.explanation.as_ref(), &worker.rules, asked, &decision);
+    if let Some(headers) = headers {
+        destination::name_workers(&pool.disaggregation_headers, headers, &decision)?;
+    }
     // The last of the headers: routes are matched anew after each that is set.
     destination::hand_over(&worker.destination, headers, &decision)?;
-    let chosen = pool.pool.endpoints().element_offset(decision.endpoint());
-    pool.routed.extend(chosen);
+    let choice = Choice::of(&decision);
+    for position in [Some(choice.position), choice.prefill]
+        .into_iter()
+        .flatten()
+    {
+        pool.read(position, &worker.blocks, choice.is_cold);
+    }
     count(pool, held, known);
-    Ok(answer)
+    let may_move = worker.destination.hand_over == HandOver::OverrideHost;
+    Ok(Routed {
+        underway: Underway::new(pool, index, &choice, may_move, now),
+        answer,
+        told,
+    })
+}
+
+impl Choice {
+    fn of(decision: &Decision<'_>) -> Self {
+        Self {
+            position: decision.position(),
+            prefill: decision.prefill_position(),
+            uncached_tokens: decision
+                .prefill_uncached_tokens()
+                .unwrap_or_else(|| decision.uncached_tokens()),
+            is_cold: decision.is_cold(),
+        }
+    }
+}
+
+/// Which prompts may share a cache with this one: those to the same weights, of the same tenant.
+fn scope<'a>(request: &'a InferenceRequest, route: Option<&ModelRoute<'a>>) -> Scope<'a> {
+    let adapter = route.filter(|route| route.target != route.base);
+    Scope {
+        model: route.map(|route| route.base),
+        adapter: adapter.map(|route| route.target),
+        cache_salt: request.cache_salt.as_deref(),
+    }
+}
+
+/// What the answer is to tell: the session's endpoint, and why it was chosen to those who may ask.
+fn told(
+    settings: Option<&ExplanationSettings>,
+    rules: &HeaderRules,
+    asked: &Asked,
+    decision: &Decision<'_>,
+) -> Vec<AnswerHeader> {
+    let session = decision.session_token();
+    let session =
+        session.and_then(|(source, token)| AnswerHeader::of_session(source, token, &rules.watched));
+    let asked = settings.filter(|_| asked.wants_explanation);
+    let explanation = asked.map(|settings| AnswerHeader {
+        name: settings.response_header.clone(),
+        value: decision.explain().to_json(settings.max_bytes),
+    });
+    session.into_iter().chain(explanation).collect()
 }
 
 /// Tells the routes that are matched from here on which model is asked for. Of a name that no
@@ -160,7 +270,7 @@ fn expect_renamed(held: &Held, route: &ModelRoute<'_>) -> Result<Answer, Refusal
 }
 
 fn count(pool: &WorkerPool, held: &Held, known: Known) {
-    pool.metrics.invalid_hints(held.hints.invalid);
+    pool.metrics.invalid_hints(held.asked.hints.invalid);
     match (known, &held.request().model) {
         (Known::Whole, _) => {}
         (Known::Limit, None) => pool.metrics.held_without_model(),
@@ -168,9 +278,13 @@ fn count(pool: &WorkerPool, held: &Held, known: Known) {
     }
 }
 
-fn no_endpoint(pool: &str) -> Rejection {
-    Rejection::NoEndpoint {
-        pool: pool.to_owned(),
+fn rejection(none: NoCandidate, pool: &str) -> Rejection {
+    let pool = pool.to_owned();
+    match none {
+        NoCandidate::Filtered {
+            saturated: true, ..
+        } => Rejection::Saturated { pool },
+        NoCandidate::Empty | NoCandidate::Filtered { .. } => Rejection::NoEndpoint { pool },
     }
 }
 
@@ -192,7 +306,7 @@ fn log_decision(
         stream: request.stream,
         prompt_bytes: request.prompt.counts().text_bytes,
         early: known != Known::Whole,
-        hints: &held.hints,
+        hints: &held.asked.hints,
         explanation: decision.explain(),
     };
     match serde_json::to_string(&entry) {

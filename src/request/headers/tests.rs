@@ -9,7 +9,12 @@ fn read<'a>(headers: &'a [(&'a str, &'a [u8])], trusted: &[&str]) -> RequestHead
     let headers = headers
         .iter()
         .map(|(name, value)| (name.as_bytes(), *value));
-    RequestHead::read(headers, all, &["x-own", "x-served"])
+    let rules = HeaderRules {
+        trusted: all,
+        own: ["x-own", "x-served"].map(str::to_owned).into(),
+        ..HeaderRules::default()
+    };
+    RequestHead::read(headers, &rules)
 }
 
 fn hints(headers: &[(&str, &[u8])]) -> RequestHints {
@@ -159,15 +164,19 @@ fn a_subset_is_a_list_of_addresses() {
 }
 
 #[test]
-fn what_is_not_for_clients_to_say_is_forged() {
-    let forged = |name: &str, trusted: &[&str]| {
+fn what_is_not_for_clients_to_say_is_removed() {
+    let removed = |name: &str, trusted: &[&str]| {
         let headers: [(&str, &[u8]); 2] = [(name, b"10.0.0.1:80"), (name, b"again")];
         let head = read(&headers, trusted);
-        assert!(head.forged.len() <= 1);
-        assert!(head.forged.iter().all(|forged| *forged == name.as_bytes()));
+        assert!(head.removed.len() <= 1);
+        assert!(
+            head.removed
+                .iter()
+                .all(|removed| *removed == name.as_bytes())
+        );
         let said = head.hints.model_rewrite.is_some() || head.hints.subset.is_some();
-        assert_eq!(said, head.forged.is_empty(), "{name}");
-        !head.forged.is_empty()
+        assert_eq!(said, head.removed.is_empty(), "{name}");
+        !head.removed.is_empty()
     };
     for name in [
         "x-envoy-original-dst-host",
@@ -178,17 +187,17 @@ fn what_is_not_for_clients_to_say_is_forged() {
         "x-own",
         "x-served",
     ] {
-        assert!(forged(name, &[]), "{name}");
-        assert!(forged(name, &Trusted::NAMES), "{name}");
+        assert!(removed(name, &[]), "{name}");
+        assert!(removed(name, &Trusted::NAMES), "{name}");
     }
     for name in Trusted::NAMES {
-        assert!(forged(name, &[]), "{name}");
-        assert!(!forged(name, &[name]), "{name}");
+        assert!(removed(name, &[]), "{name}");
+        assert!(!removed(name, &[name]), "{name}");
         let others: Vec<_> = Trusted::NAMES
             .into_iter()
             .filter(|it| *it != name)
             .collect();
-        assert!(forged(name, &others), "{name}");
+        assert!(removed(name, &others), "{name}");
     }
 }
 
@@ -210,5 +219,45 @@ fn what_has_a_use_has_no_other() {
     }
     for name in [ORIGINAL_DST_HOST, DESTINATION_ENDPOINT, "x-chosen"] {
         assert!(!has_another_use(name), "{name}");
+    }
+}
+
+#[test]
+fn what_the_configuration_asks_about_is_kept() {
+    let rules = HeaderRules {
+        watched: ["x-session", "x-tier"].map(str::to_owned).into(),
+        explain: Some("x-explain".to_owned()),
+        ..HeaderRules::default()
+    };
+    let read = |headers: &[(&str, &[u8])]| {
+        let headers = headers.iter();
+        let head = RequestHead::read(
+            headers.map(|(name, value)| (name.as_bytes(), *value)),
+            &rules,
+        );
+        let watched = head.watched.into_iter().map(|value| value.map(Vec::from));
+        (
+            watched.collect::<Vec<_>>(),
+            head.explain.is_some(),
+            head.removed.len(),
+        )
+    };
+    assert_eq!(read(&[]), (vec![None, None], false, 0));
+    let long = [b'a'; MAX_WATCHED + 1];
+    for (headers, expected) in [
+        (
+            [("x-tier", &b"gold"[..]), ("x-tier", b"lead")],
+            (vec![None, Some(b"gold".to_vec())], false, 0),
+        ),
+        (
+            [("x-session", &long[..]), ("x-explain", b"secret")],
+            (vec![None, None], true, 1),
+        ),
+        (
+            [("x-session", &b"1"[..]), ("x-own", b"")],
+            (vec![Some(b"1".to_vec()), None], false, 0),
+        ),
+    ] {
+        assert_eq!(read(&headers), expected);
     }
 }

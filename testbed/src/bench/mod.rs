@@ -1,8 +1,10 @@
 //! Benches: what is measured of the filter, and written into a folder of `reports/`.
 
+mod capacity;
 mod overhead;
 mod report;
 mod routing;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -17,6 +19,8 @@ pub(crate) enum Bench {
     /// How well a fleet of model servers is served by this filter, and by Envoy's own load
     /// balancers.
     Routing(routing::Arguments),
+    /// Whether several workers of one Envoy decide as one.
+    Workers(workers::Arguments),
     /// What the filter costs beside bare Envoy, a filter that does nothing, and an ext_proc server
     /// that does nothing.
     Overhead(overhead::Arguments),
@@ -28,6 +32,7 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
     let measuring = async {
         match bench {
             Bench::Routing(arguments) => routing::run(arguments).await,
+            Bench::Workers(arguments) => workers::run(arguments).await,
             Bench::Overhead(arguments) => overhead::run(arguments).await,
         }
     };

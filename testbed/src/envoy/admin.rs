@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::{Context, Result};
-use hyper::Request;
+use hyper::{Request, http::request::Builder};
 use serde_json::Value;
 
 use crate::client::{self, Connection, Protocol, Reply};
@@ -29,10 +29,16 @@ impl Admin {
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Reply> {
+        self.send(Request::get(path)).await
+    }
+
+    pub(super) async fn post(&self, path: &str) -> Result<Reply> {
+        self.send(Request::post(path)).await
+    }
+
+    async fn send(&self, request: Builder) -> Result<Reply> {
         let mut connection = Connection::open(self.address, Protocol::Http1).await?;
-        connection
-            .send(Request::get(path).body(client::empty())?)
-            .await
+        connection.send(request.body(client::empty())?).await
     }
 
     /// The counters and gauges whose names start with `prefix`.

@@ -1,6 +1,6 @@
 //! The changes that tests make to a shipped configuration.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
@@ -53,6 +53,31 @@ impl Configuration {
             &json!({ "endpoints": [{ "lb_endpoints": hosts }] }),
         );
         Ok(())
+    }
+
+    /// Runs this module in the place of the one in `dist/`.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration has no filter.
+    pub fn with_module(mut self, module: &Path) -> Result<Self> {
+        let code = json!({ "vm_config": { "code": { "local": { "filename": module } } } });
+        merge(self.plugin()?, &code);
+        Ok(self)
+    }
+
+    /// Puts a route in front of the others that is like the first of them but for this merge patch.
+    ///
+    /// # Errors
+    ///
+    /// When there is no route.
+    pub fn with_route(mut self, patch: &Value) -> Result<Self> {
+        let routes = self.virtual_host()?.get_mut("routes");
+        let routes = routes.and_then(Value::as_array_mut).context("no routes")?;
+        let mut route = routes.first().context("no route")?.clone();
+        merge(&mut route, patch);
+        routes.insert(0, route);
+        Ok(self)
     }
 
     /// Sets the limits of what Envoy buffers: of a request, and of a connection, which is how much it

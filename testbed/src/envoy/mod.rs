@@ -100,11 +100,7 @@ impl Envoy {
         command.args(["--concurrency", &options.workers.to_string()]);
         // Every ten seconds is the default; who waits for a line of the access log waits less.
         command.args(["--file-flush-interval-msec", "100"]);
-        let wasm_level = if options.log_decisions {
-            "debug"
-        } else {
-            "info"
-        };
+        let wasm_level = wasm_level(options.log_decisions);
         command.args([
             "--component-log-level",
             &format!("wasm:{wasm_level},main:warning"),
@@ -182,6 +178,18 @@ impl Envoy {
     /// When it does not answer.
     pub async fn admin_get(&self, path: &str) -> Result<Reply> {
         self.admin.get(path).await
+    }
+
+    /// Lets every decision of the filter be logged from its next tick on, or no more.
+    ///
+    /// # Errors
+    ///
+    /// When the admin interface does not do it.
+    pub async fn log_decisions(&self, whether: bool) -> Result<()> {
+        let level = wasm_level(whether);
+        let reply = self.admin.post(&format!("/logging?wasm={level}")).await?;
+        ensure!(reply.status.is_success(), "{}", reply.text());
+        Ok(())
     }
 
     /// The counters and gauges whose names start with `prefix`.
@@ -371,6 +379,11 @@ fn program() -> Result<PathBuf> {
         "there is no Envoy: run scripts/setup, or name one in the environment variable ENVOY"
     );
     Ok(resolved)
+}
+
+/// The level of the component `wasm` with which decisions are logged, or not.
+const fn wasm_level(log_decisions: bool) -> &'static str {
+    if log_decisions { "debug" } else { "info" }
 }
 
 fn log_file(folder: &Path) -> PathBuf {

@@ -98,6 +98,21 @@ impl Client {
         }
     }
 
+    /// As [`Client::new`], with a connection for each request, so that each may come to another of
+    /// Envoy's workers.
+    #[must_use]
+    pub fn with_fresh_connections(address: SocketAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector);
+        Self {
+            http,
+            ..Self::new(address)
+        }
+    }
+
     /// Sends a request and reads its answer to the end.
     ///
     /// # Errors

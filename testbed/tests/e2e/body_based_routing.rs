@@ -86,7 +86,7 @@ async fn routes_are_chosen_by_the_model_in_the_body() -> Result<()> {
 async fn one_filter_serves_several_pools_by_model() -> Result<()> {
     for hand_over in HandOver::ALL {
         let mut servers = Vec::new();
-        for waiting in [3, 0, 2, 1, 0] {
+        for waiting in [300, 0, 200, 100, 0] {
             let server = ModelServer::start().await?;
             server.set_load(queue(waiting));
             servers.push(server);

@@ -19,26 +19,26 @@ use crate::support::{
 async fn shortest_queue_and_most_free_kv_cache_win() -> Result<()> {
     let loads_and_best: [([Load; 3], usize); 5] = [
         // By the queue alone.
-        ([queue(4), queue(0), queue(9)], 1),
-        ([queue(1), queue(3), queue(2)], 0),
+        ([queue(400), queue(0), queue(900)], 1),
+        ([queue(100), queue(300), queue(200)], 0),
         // By the KV cache alone.
         ([kv_cache(0.5), kv_cache(0.9), kv_cache(0.1)], 2),
         ([kv_cache(0.02), kv_cache(0.05), kv_cache(0.04)], 0),
-        // Together: 2 * 8/9 + 2 * 0.95 against 2 * 1 + 2 * 0.05.
+        // Together: 8/9 + 0.95 against 1 + 0.05.
         (
             [
                 Load {
-                    waiting: 1,
+                    waiting: 100,
                     running: 16,
                     kv_cache_usage: 0.95,
                 },
                 Load {
-                    waiting: 2,
+                    waiting: 200,
                     running: 9,
                     kv_cache_usage: 0.05,
                 },
                 Load {
-                    waiting: 10,
+                    waiting: 1000,
                     running: 16,
                     kv_cache_usage: 0.5,
                 },
@@ -46,7 +46,16 @@ async fn shortest_queue_and_most_free_kv_cache_win() -> Result<()> {
             1,
         ),
     ];
-    let bed = bed(HandOver::OriginalDstHeader, &[Load::default(); 3]).await?;
+    // Beside the queue of one that is never chosen, a request that is still under way from another
+    // worker counts for nothing.
+    let worst = Load {
+        waiting: 1000,
+        running: 16,
+        kv_cache_usage: 1.0,
+    };
+    let mut pool = [Load::default(); 4];
+    pool[3] = worst;
+    let bed = bed(HandOver::OriginalDstHeader, &pool).await?;
     let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
     for (loads, best) in loads_and_best {
         for (server, load) in bed.servers.iter().zip(loads) {
@@ -71,12 +80,12 @@ async fn the_choice_follows_the_servers_within_two_scrape_intervals() -> Result<
     const BETWEEN_REQUESTS: Duration = Duration::from_millis(5);
 
     let configuration = scraping_every(INTERVAL, HandOver::OriginalDstHeader)?;
-    let bed = Bed::start(configuration, &[queue(0), queue(5), queue(9)]).await?;
+    let bed = Bed::start(configuration, &[queue(0), queue(500), queue(900)]).await?;
     let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
     let mut sent = 0;
     for best in [1, 2, 0, 2] {
         for (index, server) in bed.servers.iter().enumerate() {
-            server.set_load(queue(if index == best { 0 } else { 7 }));
+            server.set_load(queue(if index == best { 0 } else { 700 }));
         }
         let changed = Instant::now();
         let mut served_by_best = 0;

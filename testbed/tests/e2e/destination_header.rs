@@ -55,7 +55,11 @@ async fn the_header_chooses_nothing_against_the_filter_alone() -> Result<()> {
 
 async fn no_request_reaches_the_decoy(hand_over: HandOver, guards: Guards) -> Result<()> {
     let decoy = ModelServer::start().await?;
-    let bed = Bed::start(guarded(hand_over, guards)?, &[queue(3), queue(0), queue(6)]).await?;
+    let bed = Bed::start(
+        guarded(hand_over, guards)?,
+        &[queue(300), queue(0), queue(600)],
+    )
+    .await?;
     let best = bed.servers[1].address();
     let pool = addresses(&bed.servers);
 

@@ -9,7 +9,7 @@ use hyper::{
 };
 use serde_json::json;
 use testbed::{
-    bed::Bed,
+    bed::{Bed, loads_known},
     client::{self, Body, Protocol},
     envoy::HandOver,
     model_server::Received,
@@ -190,12 +190,14 @@ async fn bed_with_small_buffers(hand_over: HandOver) -> Result<Bed> {
     let configuration = scraping_every(INTERVAL, hand_over)?
         .with_buffer_limits(BUFFER, READ)?
         .merge_plugin_configuration(&patch)?;
-    Bed::start(configuration, &[queue(3), queue(0)]).await
+    Bed::start(configuration, &[queue(300), queue(0)]).await
 }
 
 /// Sends a chat completion under an id, which the better server must answer, and returns what
 /// arrived there.
 async fn served(bed: &Bed, protocol: Protocol, body: Body, id: &str) -> Result<Received> {
+    // The other worker may still take a large prompt for unread that has just been answered.
+    loads_known(&bed.servers).await?;
     let mut connection = bed.connect(protocol).await?;
     let mut request = post(CHAT, body)?;
     let id = HeaderValue::from_str(id)?;

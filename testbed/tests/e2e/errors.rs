@@ -189,7 +189,7 @@ async fn a_body_that_stays_away_is_answered_and_a_slow_one_is_awaited() -> Resul
 #[tokio::test]
 async fn a_compressed_body_is_routed_by_load_and_arrives() -> Result<()> {
     for hand_over in HandOver::ALL {
-        let bed = bed_with(hand_over, &json!({}), &[queue(3), queue(0)]).await?;
+        let bed = bed_with(hand_over, &json!({}), &[queue(300), queue(0)]).await?;
         let mut connection = bed.connect(Protocol::Http1).await?;
         let body: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff no JSON";
         let mut request = post(CHAT, client::whole(body))?;

@@ -6,6 +6,7 @@ use hyper::{
     header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRAILER},
 };
 use testbed::{
+    bed::loads_known,
     client::{self, Body, Protocol},
     envoy::HandOver,
     model_server::Received,
@@ -81,9 +82,11 @@ async fn every_request_arrives(
     check: impl Fn(HandOver, &Received),
 ) -> Result<()> {
     for hand_over in HandOver::ALL {
-        let bed = bed(hand_over, &[queue(3), queue(0)]).await?;
+        let bed = bed(hand_over, &[queue(300), queue(0)]).await?;
         let best = &bed.servers[1];
         for protocol in [Protocol::Http1, Protocol::Http2] {
+            // The other worker may still take a large prompt for unread that has just been answered.
+            loads_known(&bed.servers).await?;
             // One connection for all sizes: what is left behind by one request would break the
             // next.
             let mut connection = bed.connect(protocol).await?;

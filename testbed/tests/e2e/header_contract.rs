@@ -131,14 +131,14 @@ async fn guarded_by_the_filter_alone(hand_over: HandOver, has_own_header: bool) 
             .merge_plugin_configuration(&patch)?
             .with_destination_header(OWN_DESTINATION)?;
     }
-    Bed::start(configuration, &[queue(3), queue(0), queue(6)]).await
+    Bed::start(configuration, &[queue(300), queue(0), queue(600)]).await
 }
 
 #[tokio::test]
 async fn a_subset_counts_if_the_gateway_is_trusted() -> Result<()> {
     let patch = json!({ "headers": { "trusted": [SUBSET] } });
     for hand_over in HandOver::ALL {
-        let bed = bed_with(hand_over, &patch, &[queue(3), queue(0), queue(6)]).await?;
+        let bed = bed_with(hand_over, &patch, &[queue(300), queue(0), queue(600)]).await?;
         let all: Vec<String> = addresses(&bed.servers)
             .iter()
             .map(ToString::to_string)
@@ -209,7 +209,7 @@ async fn the_answer_names_who_has_served() -> Result<()> {
     for name in [SERVED, "x-served-by-endpoint"] {
         let patch = json!({ "destination": { "servedHeader": name } });
         for hand_over in HandOver::ALL {
-            let bed = bed_with(hand_over, &patch, &[queue(1), queue(0)]).await?;
+            let bed = bed_with(hand_over, &patch, &[queue(100), queue(0)]).await?;
             for protocol in [Protocol::Http1, Protocol::Http2] {
                 let mut connection = bed.connect(protocol).await?;
                 for request in [chat()?, get("/v1/models")?] {

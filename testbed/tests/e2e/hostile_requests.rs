@@ -193,7 +193,7 @@ async fn every_worker_survives(hostile: &[Hostile]) -> Result<()> {
 }
 
 async fn every_worker_survives_with(hand_over: HandOver, hostile: &[Hostile]) -> Result<()> {
-    let bed = bed(hand_over, &[queue(2), queue(0)]).await?;
+    let bed = bed(hand_over, &[queue(200), queue(0)]).await?;
     every_worker_of(&bed, hostile, hand_over).await?;
     assert_filter_never_failed(&bed.envoy).await
 }

@@ -59,7 +59,7 @@ async fn names_stand_for_what_is_said_of_them() -> Result<()> {
         let bed = bed_with(
             hand_over,
             &json!({ "models": models }),
-            &[queue(3), queue(0)],
+            &[queue(300), queue(0)],
         )
         .await?;
         for protocol in [Protocol::Http1, Protocol::Http2] {

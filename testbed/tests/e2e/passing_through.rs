@@ -23,7 +23,7 @@ use crate::support::{
 #[tokio::test]
 async fn requests_that_are_no_inference_reach_a_healthy_model_server() -> Result<()> {
     for hand_over in HandOver::ALL {
-        let bed = bed(hand_over, &[queue(0), queue(1)]).await?;
+        let bed = bed(hand_over, &[queue(0), queue(100)]).await?;
         for protocol in [Protocol::Http1, Protocol::Http2] {
             let mut connection = bed.connect(protocol).await?;
             for path in [
@@ -51,7 +51,7 @@ async fn requests_that_are_no_inference_reach_a_healthy_model_server() -> Result
 
 #[tokio::test]
 async fn inference_is_told_by_the_path_without_its_query() -> Result<()> {
-    let bed = bed(HandOver::OriginalDstHeader, &[queue(3), queue(0)]).await?;
+    let bed = bed(HandOver::OriginalDstHeader, &[queue(300), queue(0)]).await?;
     let mut connection = bed.connect(Protocol::Http1).await?;
     let completion = json!({ "model": "llama", "prompt": "Hello" }).to_string();
     for path in [
@@ -79,7 +79,7 @@ async fn inference_is_told_by_the_path_without_its_query() -> Result<()> {
 async fn a_streamed_answer_arrives_event_by_event() -> Result<()> {
     const BETWEEN_TOKENS: Duration = Duration::from_millis(50);
     for hand_over in HandOver::ALL {
-        let bed = bed(hand_over, &[queue(3), queue(0)]).await?;
+        let bed = bed(hand_over, &[queue(300), queue(0)]).await?;
         bed.servers[1].set_token_interval(BETWEEN_TOKENS);
         let body = json!({
             "model": "llama",

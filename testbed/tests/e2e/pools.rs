@@ -83,7 +83,7 @@ async fn a_pool_that_goes_disturbs_no_other() -> Result<()> {
         .await?;
     for best in [0, 1] {
         servers[best].set_load(queue(0));
-        servers[1 - best].set_load(queue(5));
+        servers[1 - best].set_load(queue(500));
         loads_known(&servers).await?;
         for connection in &mut connections_to_every_worker(&envoy, Protocol::Http1).await? {
             let served = served_by(connection, chat_for("llama-70b")?).await?;

@@ -27,7 +27,7 @@ const NEVER_STALE: &str = "10m";
 
 #[tokio::test]
 async fn no_request_is_lost_when_the_first_choice_dies_under_load() -> Result<()> {
-    let mut bed = ranked_bed(3, &[queue(2), queue(0), queue(1), queue(3)]).await?;
+    let mut bed = ranked_bed(3, &[queue(200), queue(0), queue(100), queue(300)]).await?;
     let first = bed.servers[1].address();
     let second = bed.servers[2].address();
 
@@ -61,7 +61,7 @@ async fn no_request_is_lost_when_the_first_choice_dies_under_load() -> Result<()
 
 #[tokio::test]
 async fn attempts_walk_the_ranking_from_the_best_to_the_worst() -> Result<()> {
-    let mut bed = ranked_bed(3, &[queue(2), queue(0), queue(1), queue(3)]).await?;
+    let mut bed = ranked_bed(3, &[queue(200), queue(0), queue(100), queue(300)]).await?;
     let mut ranking: Vec<(f64, SocketAddr)> = bed
         .servers
         .iter()
@@ -88,7 +88,7 @@ async fn attempts_walk_the_ranking_from_the_best_to_the_worst() -> Result<()> {
 #[tokio::test]
 async fn the_ranking_is_as_long_as_configured() -> Result<()> {
     for ranked in [1, 2, 4] {
-        let bed = ranked_bed(ranked, &[queue(2), queue(0), queue(1)]).await?;
+        let bed = ranked_bed(ranked, &[queue(200), queue(0), queue(100)]).await?;
         let all = bed.servers.iter().map(ModelServer::address);
         let all: Vec<String> = all.map(|address| address.to_string()).collect();
         let expected: Vec<&str> = [1, 2, 0].iter().take(ranked).map(|it| &*all[*it]).collect();
@@ -104,7 +104,7 @@ async fn the_ranking_is_as_long_as_configured() -> Result<()> {
 #[tokio::test]
 async fn an_answer_is_not_tried_again() -> Result<()> {
     // What a model server has refused, another one would refuse as well.
-    let bed = ranked_bed(3, &[queue(0), queue(1)]).await?;
+    let bed = ranked_bed(3, &[queue(0), queue(100)]).await?;
     let mut connection = bed.connect(Protocol::Http1).await?;
     let request = post(CHAT, client::whole("{}"))?;
     let reply = connection.send(request).await?;

@@ -241,7 +241,7 @@ async fn each_server_is_scraped_where_and_how_it_is_configured() -> Result<()> {
     let mut connection = bed.connect(Protocol::Http1).await?;
     for best in 0..bed.servers.len() {
         for (index, server) in bed.servers.iter().enumerate() {
-            server.set_load(queue(if index == best { 1 } else { 8 }));
+            server.set_load(queue(if index == best { 100 } else { 800 }));
         }
         bed::loads_known(&bed.servers).await?;
         let id = format!("best-{best}");

@@ -8,6 +8,7 @@ use serde_json::json;
 use testbed::{
     bed::{self, Bed},
     client::{Connection, Protocol},
+    decision::thread_of,
     envoy::HandOver,
     model_server::ModelServer,
     poll,
@@ -15,7 +16,7 @@ use testbed::{
 
 use crate::support::{
     PATIENCE, addresses, assert_filter_never_failed, chat, connections_to_every_worker, count_in,
-    queue, scraping_every, served_by, thread_of,
+    queue, scraping_every, served_by,
 };
 
 /// Long beside the delays of a busy machine.
@@ -39,7 +40,7 @@ async fn scraping_goes_on_when_the_configuration_changes() -> Result<()> {
     let Bed {
         mut envoy,
         mut servers,
-    } = Bed::start(configuration, &[queue(3), queue(2), queue(1)]).await?;
+    } = Bed::start(configuration, &[queue(300), queue(200), queue(100)]).await?;
     for _ in 0..2 {
         let mut opened_before = Connection::open(envoy.address(), Protocol::Http1).await?;
         served_by(&mut opened_before, chat()?).await?;
@@ -48,7 +49,7 @@ async fn scraping_goes_on_when_the_configuration_changes() -> Result<()> {
         // The first leaves the pool, and one without a queue joins it.
         let removed = servers.remove(0);
         servers.push(ModelServer::start().await?);
-        for (server, load) in servers.iter().zip([queue(3), queue(2), queue(0)]) {
+        for (server, load) in servers.iter().zip([queue(300), queue(200), queue(0)]) {
             server.set_load(load);
         }
         let endpoints = json!({ "endpoints": { "static": addresses(&servers) } });

@@ -30,7 +30,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// 2 in 2^64.
 const ENOUGH_CONNECTIONS: usize = 65;
 
-/// A queue of this length and an empty KV cache.
+/// A queue of this length and an empty KV cache. Queues that are to decide differ by hundreds: what
+/// the filter has in flight itself counts as well, and another worker's a tick late.
 pub(crate) fn queue(waiting: u32) -> Load {
     Load {
         waiting,
@@ -192,12 +193,6 @@ pub(crate) async fn filter_stats(envoy: &Envoy) -> Result<BTreeMap<String, u64>>
     Ok(stats
         .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value)))
         .collect())
-}
-
-/// The thread that wrote a line of Envoy's log: `[time][thread][level]…`. The first line is the
-/// main thread's.
-pub(crate) fn thread_of(line: &str) -> Option<u32> {
-    line.split(['[', ']']).nth(3)?.parse().ok()
 }
 
 /// Asserts that the filter has neither panicked nor been reloaded in any worker since Envoy

@@ -134,7 +134,7 @@ const SENT: [Sent; 15] = [
 #[tokio::test]
 async fn bodies_of_every_api_arrive_byte_for_byte() -> Result<()> {
     for hand_over in HandOver::ALL {
-        let bed = bed(hand_over, &[queue(3), queue(0)]).await?;
+        let bed = bed(hand_over, &[queue(300), queue(0)]).await?;
         let best = &bed.servers[1];
         let mut number = 0;
         for protocol in [Protocol::Http1, Protocol::Http2] {
@@ -198,7 +198,7 @@ const NO_JSON: [&str; 5] = [
 #[tokio::test]
 async fn bodies_as_clients_sent_them_arrive_byte_for_byte() -> Result<()> {
     for hand_over in HandOver::ALL {
-        let bed = bed(hand_over, &[queue(3), queue(0)]).await?;
+        let bed = bed(hand_over, &[queue(300), queue(0)]).await?;
         let best = &bed.servers[1];
         for protocol in [Protocol::Http1, Protocol::Http2] {
             for (name, body) in recorded()? {

@@ -2,17 +2,25 @@
 
 use endpoint_picker::{
     config::{PoolSettings, Settings, schema::HandOver},
-    scheduling::Scorer,
+    scheduling::{Profile, Scheduling, Scorer},
 };
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 mod epp;
 mod epp_refused;
+mod explanation;
+mod filters;
 mod metrics;
 mod metrics_refused;
+mod picker_config;
+mod picker_config_handlers;
+mod picker_config_refused;
 mod pools;
 mod requests;
+mod scheduling;
+mod scheduling_refused;
+mod scorers;
 
 /// The smallest configuration, with `change` merged into it.
 fn with(change: Value) -> Value {
@@ -47,6 +55,14 @@ fn parse_pool(config: &Value) -> Result<PoolSettings, String> {
     Ok(pool)
 }
 
+/// The one profile of `pool`.
+fn only_profile(pool: &PoolSettings) -> Result<&Profile, String> {
+    match pool.scheduling.profiles.as_slice() {
+        [profile] => Ok(profile),
+        profiles => Err(format!("one profile, not {}", profiles.len())),
+    }
+}
+
 /// The message that refuses `config`; empty if it is taken.
 fn refusal(config: &Value) -> String {
     parse(config).err().unwrap_or_default()
@@ -61,16 +77,10 @@ fn endpoints_and_the_metrics_cluster_are_enough() {
     assert_eq!(pool.name, "default");
     assert!(pool.models.is_none());
     assert_eq!(pool.endpoints.len(), 1);
-    let weights: Vec<_> = pool
-        .profile
-        .scorers
-        .iter()
-        .map(|weighted| (weighted.scorer, weighted.weight))
-        .collect();
-    assert_eq!(
-        weights,
-        [(Scorer::Queue, 2.0), (Scorer::KvCacheUtilization, 2.0)]
-    );
+    assert_eq!(pool.scheduling, Scheduling::default());
+    assert_eq!(pool.prefix_cache_bytes, 8 << 20);
+    assert!(settings.watched.names().is_empty());
+    assert!(settings.explanation.is_none());
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -105,8 +115,10 @@ fn every_setting_is_taken() {
             .map(String::as_str),
         Some("l4")
     );
-    let weights: Vec<_> = pool.profile.scorers.iter().map(|w| w.weight).collect();
-    assert_eq!(weights, [3.0, 1.0]);
+    let scorers = &only_profile(&pool).unwrap().scorers;
+    let weights: Vec<_> = scorers.iter().map(|w| (&w.scorer, w.weight)).collect();
+    let expected = [(&Scorer::Queue, 3.0), (&Scorer::KvCacheUtilization, 1.0)];
+    assert_eq!(weights, expected);
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -120,7 +132,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
     for (change, expected) in [
         (
             json!({"pol": "a"}),
-            "pol: unknown field `pol`, expected one of `pool`, `endpoints`, `metrics`, `scheduling`, `pools`",
+            "pol: unknown field `pol`, expected one of `pool`, `endpoints`, `metrics`, `scheduling`, `prefixCache`, `pools`",
         ),
         (
             json!({"pool": ""}),
@@ -168,18 +180,6 @@ fn refusals_name_the_place_and_what_is_accepted() {
             "endpoints.static[0].labels.a: invalid type: integer `1`, expected a string",
         ),
         (
-            json!({"scheduling": {"scorers": [{"type": "queue"}, {"type": "random"}]}}),
-            "scheduling.scorers[1].type: unknown variant `random`, expected `queue` or `kv-cache-utilization`",
-        ),
-        (
-            json!({"scheduling": {"scorers": [{"type": "queue", "weight": -1}]}}),
-            "scheduling.scorers[0].weight: expected a number of at least 0, found -1",
-        ),
-        (
-            json!({"scheduling": {"picker": "best"}}),
-            "scheduling.picker: unknown variant `best`, expected `max-score`",
-        ),
-        (
             json!({"destination": {"handOver": "header"}}),
             "destination.handOver: unknown variant `header`, expected one of `original-dst-header`, `original-dst-filter-state`, `override-host`",
         ),
@@ -225,9 +225,12 @@ fn what_is_no_configuration_is_refused() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
-fn the_examples_of_the_reference_are_taken() {
-    let reference = include_str!("../../../docs/configuration.md");
-    let examples: Vec<_> = reference
+fn the_examples_of_the_documents_are_taken() {
+    let documents = concat!(
+        include_str!("../../../docs/configuration.md"),
+        include_str!("../../../docs/scheduling.md"),
+    );
+    let examples: Vec<_> = documents
         .split("```json\n")
         .skip(1)
         .filter_map(|rest| rest.split("```").next())

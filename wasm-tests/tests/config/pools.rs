@@ -1,10 +1,10 @@
 //! Several pools: what they may say, and which of them a request goes to.
 
-use endpoint_picker::scheduling::Scorer;
+use endpoint_picker::scheduling::{Profile, Scorer};
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::{merge, parse, refusal};
+use crate::{merge, only_profile, parse, refusal};
 
 /// A pool with `fields` merged into the smallest one.
 fn pool(name: &str, fields: Value) -> Value {
@@ -40,6 +40,7 @@ fn each_pool_has_its_own_endpoints_metrics_and_profile() {
                 "metrics": {"interval": "50ms", "engine": "mine",
                             "engines": {"mine": {"extends": "vllm"}}},
                 "scheduling": {"scorers": [{"type": "queue", "weight": 3}]},
+                "prefixCache": {"maxBytes": 1_048_576},
             })),
             pool("small", json!({"endpoints": {"static": ["10.0.0.2:8000"]}})),
         ],
@@ -56,15 +57,18 @@ fn each_pool_has_its_own_endpoints_metrics_and_profile() {
     assert_eq!(large.endpoints.len(), 2);
     assert_eq!(large.metrics.scrape.interval.as_millis(), 50);
     assert!(large.metrics.engines.find("mine").is_some());
-    let scorers: Vec<_> = large.profile.scorers.iter().map(|w| w.scorer).collect();
-    assert_eq!(scorers, [Scorer::Queue]);
+    let scorers = only_profile(large).unwrap().scorers.iter();
+    let scorers: Vec<_> = scorers.map(|w| &w.scorer).collect();
+    assert_eq!(scorers, [&Scorer::Queue]);
+    assert_eq!(large.prefix_cache_bytes, 1 << 20);
 
     assert_eq!(small.name, "small");
     assert!(small.models.is_none());
     assert_eq!(small.endpoints.len(), 1, "an address may be in two pools");
     assert_eq!(small.metrics.scrape.interval.as_millis(), 200);
     assert!(small.metrics.engines.find("mine").is_none());
-    assert_eq!(small.profile.scorers.len(), 2);
+    assert_eq!(*only_profile(small).unwrap(), Profile::default());
+    assert_eq!(small.prefix_cache_bytes, 8 << 20);
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -150,6 +154,10 @@ fn refusals_name_the_place_and_what_is_accepted() {
             "scheduling: expected none beside `pools`",
         ),
         (
+            beside(json!({"prefixCache": {}})),
+            "prefixCache: expected none beside `pools`",
+        ),
+        (
             json!({"pools": [{"name": "a"}]}),
             "pools[0]: missing field `endpoints`",
         ),
@@ -164,7 +172,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         (
             second(json!({"destination": {}})),
             "pools[1].destination: unknown field `destination`, expected one of `name`, `models`, \
-             `endpoints`, `metrics`, `scheduling`",
+             `endpoints`, `metrics`, `scheduling`, `prefixCache`",
         ),
         (
             second(json!({"headers": {}})),

@@ -24,7 +24,7 @@ fn nothing_need_be_said() {
     let settings = parse(&with(json!({}))).unwrap();
     let request = RequestSettings {
         max_held_bytes: 512 * 1024,
-        prefix_bytes: 64 * 1024,
+        prefix_bytes: 32 * 1024,
         body_timeout: Duration::from_secs(10),
     };
     assert_eq!(settings.request, request);

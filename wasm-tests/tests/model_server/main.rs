@@ -6,6 +6,7 @@ mod lora;
 mod names;
 mod presets;
 mod recognition;
+mod restarts;
 mod sglang_ranks;
 // Marked as what it is: the lints let tests alone unwrap.
 #[cfg(test)]

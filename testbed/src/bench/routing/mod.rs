@@ -1,7 +1,6 @@
 //! How well a fleet is served: the same requests through the same Envoy, with this filter and with
 //! Envoy's own load balancers.
 
-mod capacity;
 mod fleet;
 mod picture;
 mod policy;
@@ -12,6 +11,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use serde_json::Value;
 use testbed::{
     envoy::{self, Envoy},
     load::{
@@ -26,14 +26,11 @@ use testbed::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::report::Report;
+use super::{capacity, report::Report};
 use crate::backend::Backend;
 use fleet::Fleet;
-use policy::Policy;
+use policy::{Policy, SCRAPE_INTERVAL};
 use results::{Machine, Results, Run, Settings};
-
-/// The filter's interval of scraping, in simulated time: its default.
-const SCRAPE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The shortest interval the filter takes.
 const MIN_SCRAPE_INTERVAL: Duration = Duration::from_millis(20);
@@ -57,22 +54,35 @@ const ANSWER_TIME: f64 = 5.0;
 /// Between the moment a run is ready and its time zero, in real time.
 const LEAD: Duration = Duration::from_millis(50);
 
+/// The policies of the shortest run.
+const QUICK_POLICIES: [Policy; 5] = [
+    Policy::EndpointPicker,
+    Policy::QueueKv,
+    Policy::RoundRobin,
+    Policy::LeastRequest,
+    Policy::RingHash,
+];
+
 /// How to measure. Durations are in simulated seconds.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Kinds of users [default: all; with --quick shared-prefix, chat, uniform].
     #[arg(long, value_delimiter = ',')]
     workload: Vec<Workload>,
-    /// Ways to choose a model server [default: all].
+    /// Ways to choose a model server [default: all; with --quick not random and not
+    /// endpoint-picker-1s].
     #[arg(long, value_delimiter = ',')]
     policies: Vec<Policy>,
+    /// The filter's `scheduling` in the place of its default: JSON, as in its configuration.
+    #[arg(long, value_parser = |text: &str| serde_json::from_str::<Value>(text))]
+    scheduling: Option<Value>,
     /// Seeds users, prompts and times.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How often everything is run, with the same seed: how far the runs differ is the spread.
     #[arg(long, default_value = "2")]
     repeats: NonZeroUsize,
-    /// How long requests are sent in one run [default: 60; with --quick 24].
+    /// How long requests are sent in one run [default: 50; with --quick 24].
     #[arg(long)]
     duration: Option<f64>,
     /// How many model servers.
@@ -118,14 +128,15 @@ impl Arguments {
         };
         let duration = self
             .duration
-            .unwrap_or(if self.quick { 24.0 } else { 60.0 });
+            .unwrap_or(if self.quick { 24.0 } else { 50.0 });
         Settings {
             workloads: or_all(&self.workload, workloads),
-            policies: if self.policies.is_empty() {
-                Policy::value_variants().to_vec()
-            } else {
-                self.policies.clone()
+            policies: match (&*self.policies, self.quick) {
+                ([], true) => QUICK_POLICIES.to_vec(),
+                ([], false) => Policy::value_variants().to_vec(),
+                (chosen, _) => chosen.to_vec(),
             },
+            scheduling: self.scheduling.clone(),
             seed: self.seed,
             repeats: self.repeats.get(),
             servers: self.servers.get(),
@@ -214,9 +225,14 @@ impl Bench<'_> {
         let Settings {
             time_scale, window, ..
         } = self.settings;
-        let interval = SCRAPE_INTERVAL.div_f64(time_scale).max(MIN_SCRAPE_INTERVAL);
+        let real = |interval: Duration| interval.div_f64(time_scale).max(MIN_SCRAPE_INTERVAL);
+        let interval = real(policy.scrape_interval());
         self.fleet.reset().await?;
-        let configuration = policy.configure(self.fleet.addresses(), interval)?;
+        let configuration = policy.configure(
+            self.fleet.addresses(),
+            interval,
+            self.settings.scheduling.as_ref(),
+        )?;
         let envoy = Envoy::start_with(
             configuration,
             envoy::Options {
@@ -241,7 +257,7 @@ impl Bench<'_> {
         })?;
         let client = Client::new(envoy.address());
         let watch = Watch::new(self.fleet.addresses().to_vec());
-        sleep(SETTLING_INTERVALS * interval).await;
+        sleep(SETTLING_INTERVALS * interval.max(real(SCRAPE_INTERVAL))).await;
 
         let (envoy_before, bench_before) = (envoy.usage()?, Usage::of_self()?);
         let begun = Instant::now();

@@ -16,12 +16,25 @@ const FILTER: &str = "endpoint-picker";
 const CLUSTER: &str = "model-servers";
 const METRICS_CLUSTER: &str = "model-servers-metrics";
 
+/// The filter's interval of scraping, in simulated time: its default.
+pub(super) const SCRAPE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The interval of the policy that shows what becomes of decisions between two scrapes that are far
+/// apart.
+const SLOW_SCRAPE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A way to choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Policy {
-    /// This filter, with its default profile.
+    /// This filter, with its default profile or the one that is asked for.
     EndpointPicker,
+    /// The same, scraping every second instead of five times as often.
+    #[value(name = "endpoint-picker-1s")]
+    #[serde(rename = "endpoint-picker-1s")]
+    EndpointPicker1s,
+    /// This filter, with the scorers `queue` and `kv-cache-utilization` alone.
+    QueueKv,
     /// Envoy's `ROUND_ROBIN`.
     RoundRobin,
     /// Envoy's `LEAST_REQUEST`: the less busy of two drawn at random.
@@ -38,6 +51,8 @@ impl Policy {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::EndpointPicker => "endpoint-picker",
+            Self::EndpointPicker1s => "endpoint-picker-1s",
+            Self::QueueKv => "queue-kv",
             Self::RoundRobin => "round-robin",
             Self::LeastRequest => "least-request",
             Self::Random => "random",
@@ -45,8 +60,27 @@ impl Policy {
         }
     }
 
+    /// How often the filter scrapes, in simulated time.
+    pub(super) const fn scrape_interval(self) -> Duration {
+        match self {
+            Self::EndpointPicker1s => SLOW_SCRAPE_INTERVAL,
+            _ => SCRAPE_INTERVAL,
+        }
+    }
+
+    /// The filter's `scheduling`; its default where none is said.
+    fn scheduling(self, asked: Option<&Value>) -> Option<Value> {
+        match self {
+            Self::QueueKv => Some(json!({ "scorers": [
+                { "type": "queue", "weight": 2 },
+                { "type": "kv-cache-utilization", "weight": 2 },
+            ] })),
+            _ => asked.cloned(),
+        }
+    }
+
     /// The shipped configuration with this policy between these model servers. The filter scrapes
-    /// every `interval`.
+    /// every `interval`, and decides by `scheduling` where the policy has none of its own.
     ///
     /// For Envoy's own balancers, the filter is taken out and the cluster of the model servers made a
     /// `STATIC` one; listener, limits and the other filters stay.
@@ -54,13 +88,20 @@ impl Policy {
         self,
         servers: &[SocketAddr],
         interval: Duration,
+        scheduling: Option<&Value>,
     ) -> Result<Configuration> {
         let mut configuration = Configuration::shipped(HandOver::OriginalDstHeader)?;
         let Some(balancer) = self.balancer() else {
-            return configuration.merge_plugin_configuration(&json!({
+            let mut patch = json!({
                 "endpoints": { "static": servers },
                 "metrics": { "interval": humantime::format_duration(interval).to_string() },
-            }));
+            });
+            if let (Some(scheduling), Some(patch)) =
+                (self.scheduling(scheduling), patch.as_object_mut())
+            {
+                patch.insert("scheduling".to_owned(), scheduling);
+            }
+            return configuration.merge_plugin_configuration(&patch);
         };
         let tree = configuration.tree_mut();
         let manager = tree
@@ -95,7 +136,7 @@ impl Policy {
     /// Envoy's name for it; none where this filter chooses.
     const fn balancer(self) -> Option<&'static str> {
         match self {
-            Self::EndpointPicker => None,
+            Self::EndpointPicker | Self::EndpointPicker1s | Self::QueueKv => None,
             Self::RoundRobin => Some("ROUND_ROBIN"),
             Self::LeastRequest => Some("LEAST_REQUEST"),
             Self::Random => Some("RANDOM"),
@@ -135,8 +176,20 @@ mod tests {
 
     fn configured(policy: Policy) -> Result<String> {
         let servers = ["127.0.0.1:1".parse()?, "127.0.0.1:2".parse()?];
-        let configuration = policy.configure(&servers, Duration::from_millis(20))?;
+        let asked = json!({ "scorers": [{ "type": "running-requests" }] });
+        let configuration = policy.configure(&servers, Duration::from_millis(20), Some(&asked))?;
         Ok(configuration.tree().to_string())
+    }
+
+    #[test]
+    fn the_profile_asked_for_is_that_of_policies_without_their_own() -> Result<()> {
+        for policy in Policy::value_variants() {
+            let text = configured(*policy)?;
+            let asked = policy.balancer().is_none() && *policy != Policy::QueueKv;
+            assert_eq!(text.contains("running-requests"), asked, "{policy:?}");
+        }
+        assert!(configured(Policy::QueueKv)?.contains("kv-cache-utilization"));
+        Ok(())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Everything a routing bench has found.
 
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use testbed::{
     load::{
         driver::Outcome,
@@ -28,6 +29,8 @@ const BUSY_SHARE: f64 = 0.9;
 pub(super) struct Settings {
     pub(super) workloads: Vec<Workload>,
     pub(super) policies: Vec<Policy>,
+    /// The filter's profiles, where they are not its default.
+    pub(super) scheduling: Option<Value>,
     pub(super) seed: u64,
     pub(super) repeats: usize,
     pub(super) servers: usize,
@@ -78,10 +81,11 @@ impl Run {
     /// Itself in a line, for who watches.
     pub(super) fn line(&self) -> String {
         format!(
-            "{:<14} {:<16} TTFT mean {:6.2} s, {:4.0} % from cache, {} requests in {:.1} s",
+            "{:<14} {:<18} TTFT mean {:6.2} s, p99 {:6.2} s, {:4.0} % from cache, {} requests in {:.1} s",
             self.workload.name(),
             self.policy.name(),
             self.users.ttft.mean,
+            self.users.ttft.p99,
             self.servers.hit_ratio * 100.0,
             self.users.requests,
             self.machine.real_seconds,
@@ -269,6 +273,7 @@ pub(super) mod tests {
         Settings {
             workloads: vec![Workload::Uniform],
             policies: vec![Policy::Random, Policy::RoundRobin],
+            scheduling: None,
             seed: 1,
             repeats: 2,
             servers: 1,

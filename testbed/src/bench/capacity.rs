@@ -10,7 +10,7 @@ const BLOCK_TOKENS: f64 = 16.0;
 
 /// Requests a second that a fleet of simulated servers would serve at most if no prompt were ever
 /// found in a prefix cache: batches as large as the KV cache holds, prefilled and then decoded.
-pub(super) fn uncached(
+pub(crate) fn uncached(
     shape: &Shape,
     servers: usize,
     speed: SpeedClass,
@@ -45,10 +45,10 @@ fn mean_prompt(shape: &Shape) -> f64 {
 /// The load of a workload as a share of [`uncached`] capacity, where no rate is asked for: so high
 /// that servers queue, so low that a good policy can keep up. More than one where the prefix caches
 /// carry a part.
-pub(super) const fn load(workload: Workload) -> f64 {
+pub(crate) const fn load(workload: Workload) -> f64 {
     match workload {
-        Workload::SharedPrefix => 1.7,
-        Workload::Chat => 1.3,
+        Workload::SharedPrefix => 4.7,
+        Workload::Chat => 1.1,
         Workload::Uniform => 1.1,
         Workload::Lora => 0.6,
         Workload::LongContext => 0.8,

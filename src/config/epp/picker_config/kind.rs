@@ -1,0 +1,131 @@
+//! What the Endpoint Picker's types of plugins are here.
+
+/// What a type of plugin is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Filter,
+    Scorer,
+    /// A scorer that its parameters make a filter too.
+    FilteringScorer,
+    Picker,
+    /// A detector of saturation, which a profile may use as a filter.
+    Detector,
+    /// One profile for all requests.
+    SingleProfile,
+    /// A profile by the value of a header.
+    HeaderProfile,
+    /// Prefill and decode by a profile each.
+    Disaggregation,
+    /// Splits every prompt.
+    AlwaysSplit,
+    /// Splits prompts of which much is not cached.
+    PrefixSplit,
+    MetricsSource,
+    MetricsExtractor,
+    /// What it does is done here without it.
+    Built,
+}
+
+/// Those that are supported.
+pub(super) const TYPES: [(&str, Kind); 40] = [
+    ("queue-scorer", Kind::Scorer),
+    ("running-requests-size-scorer", Kind::Scorer),
+    ("kv-cache-utilization-scorer", Kind::Scorer),
+    ("lora-affinity-scorer", Kind::Scorer),
+    ("prefix-cache-scorer", Kind::Scorer),
+    ("no-hit-lru-scorer", Kind::Scorer),
+    ("active-request-scorer", Kind::Scorer),
+    ("token-load-scorer", Kind::Scorer),
+    ("load-aware-scorer", Kind::Scorer),
+    ("session-affinity-scorer", Kind::Scorer),
+    ("context-length-aware", Kind::FilteringScorer),
+    ("endpoint-attribute-scorer", Kind::Scorer),
+    ("latency-scorer", Kind::Scorer),
+    ("label-selector-filter", Kind::Filter),
+    ("decode-filter", Kind::Filter),
+    ("prefill-filter", Kind::Filter),
+    ("utilization-filter", Kind::Filter),
+    ("prefix-cache-affinity-filter", Kind::Filter),
+    ("utilization-detector", Kind::Detector),
+    ("concurrency-detector", Kind::Detector),
+    ("max-score-picker", Kind::Picker),
+    ("random-picker", Kind::Picker),
+    ("weighted-random-picker", Kind::Picker),
+    ("single-profile-handler", Kind::SingleProfile),
+    ("header-profile-handler", Kind::HeaderProfile),
+    ("disagg-profile-handler", Kind::Disaggregation),
+    ("always-disagg-pd-decider", Kind::AlwaysSplit),
+    ("prefix-based-pd-decider", Kind::PrefixSplit),
+    ("metrics-data-source", Kind::MetricsSource),
+    ("core-metrics-extractor", Kind::MetricsExtractor),
+    ("disagg-headers-handler", Kind::Built),
+    ("prefill-header-handler", Kind::Built),
+    ("approx-prefix-cache-producer", Kind::Built),
+    ("inflight-load-producer", Kind::Built),
+    (TOKEN_PRODUCER, Kind::Built),
+    ("openai-parser", Kind::Built),
+    ("anthropic-parser", Kind::Built),
+    ("vllmhttp-parser", Kind::Built),
+    ("sglanghttp-parser", Kind::Built),
+    ("passthrough-parser", Kind::Built),
+];
+
+/// Estimates tokens, as is done here, unless its parameters name a tokenizer.
+pub(super) const TOKEN_PRODUCER: &str = "token-producer";
+
+impl Kind {
+    /// Of the type `name`.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        let found = TYPES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, kind)| *kind)
+    }
+
+    /// Whether it chooses profiles.
+    pub(super) const fn is_handler(self) -> bool {
+        matches!(
+            self,
+            Self::SingleProfile | Self::HeaderProfile | Self::Disaggregation
+        )
+    }
+}
+
+/// Parameters of a type that only say how the Endpoint Picker does what is done otherwise here.
+pub(super) fn without_effect(name: &str) -> &'static [&'static str] {
+    match name {
+        "prefix-cache-scorer" => &[
+            "prefixMatchInfoProducerName",
+            "autoTune",
+            "blockSize",
+            "blockSizeTokens",
+            "hashBlockSize",
+            "maxPrefixBlocksToMatch",
+            "maxPrefixTokensToMatch",
+            "lruCapacityPerServer",
+        ],
+        "no-hit-lru-scorer" => &[
+            "lruSize",
+            "prefixMatchInfoProducerName",
+            "prefixPluginType",
+            "prefixPluginName",
+        ],
+        "active-request-scorer" => &["requestTimeout", "inFlightLoadProducerName"],
+        "token-load-scorer" => &["inFlightLoadProducerName"],
+        "session-affinity-scorer" => &[
+            "evictionTtlSeconds",
+            "evictionSweepSeconds",
+            "missThreshold",
+        ],
+        "context-length-aware" => &["enableFiltering"],
+        "latency-scorer" => &[
+            "compositeKVWeight",
+            "compositeQueueWeight",
+            "compositePrefixWeight",
+            "latencyPredictionInfoProducerName",
+            "prefixMatchInfoProducerName",
+        ],
+        "prefix-cache-affinity-filter" => {
+            &["inFlightLoadProducerName", "prefixMatchInfoProducerName"]
+        }
+        _ => &[],
+    }
+}
