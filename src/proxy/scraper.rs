@@ -253,7 +253,8 @@ impl Source {
         let engine = self.reader.engine();
         let is_news = match core::mem::replace(&mut self.said, Said::Of(engine)) {
             Said::Nothing => true,
-            Said::ByPredecessor => false,
+            // What it has said is in the metrics that it has left.
+            Said::ByPredecessor => before.is_some_and(|before| before.engine() != metrics.engine()),
             Said::Of(before) => before != engine,
         };
         if is_news && self.choice == EngineChoice::Auto {

@@ -11,11 +11,12 @@ use testbed::{
     decision::{Decision, thread_of},
     envoy::HandOver,
     model_server::{Dialect, Load, MetricsFault, ModelServer},
+    poll,
 };
 
 use crate::support::{
-    INTERVAL, addresses, assert_filter_never_failed, chat_as, connections_to_every_worker,
-    filter_stats, scraping_every, served_by,
+    INTERVAL, PATIENCE, addresses, assert_filter_never_failed, chat_as,
+    connections_to_every_worker, filter_stats, scraping_every, served_by,
 };
 
 const FLEET: [Dialect; 3] = [Dialect::Vllm, Dialect::Sglang, Dialect::TritonTensorRtLlm];
@@ -162,8 +163,12 @@ async fn a_server_of_no_known_engine_is_never_taken_for_idle() -> Result<()> {
             let server = served_by(&mut connection, chat_as("unknown")?).await?;
             assert_eq!(server, bed.servers[chosen].address());
         }
-        let stats = filter_stats(&bed.envoy).await?;
-        assert_eq!(stats.get("unrecognized_endpoints"), Some(&count));
+        // Whoever has just taken over the scrapes counts what it has read itself.
+        poll::until("it to be counted", PATIENCE, async || {
+            let stats = filter_stats(&bed.envoy).await?;
+            Ok((stats.get("unrecognized_endpoints") == Some(&count)).then_some(()))
+        })
+        .await?;
     }
     for (level, what) in [
         ("[warning]", "no known engine"),
