@@ -35,6 +35,12 @@ impl HandOver {
             Self::OriginalDstFilterState => false,
         }
     }
+
+    /// Whether a retry may go to another endpoint than the one that was chosen.
+    #[must_use]
+    pub const fn may_move(self) -> bool {
+        matches!(self, Self::OverrideHost)
+    }
 }
 
 impl TryFrom<Destination> for DestinationSettings {

@@ -58,10 +58,9 @@ pub struct Scheduling {
 /// Tokens in flight and not yet read that make an endpoint as good as taken: some seconds of prefill.
 const TAKEN_TOKENS: u64 = 16_384;
 
-/// What serves a fleet near saturation best, by `scripts/bench routing`. The Endpoint Picker's own
-/// default, `queue` 2, `kv-cache-utilization` 2 and `prefix-cache` 3, lets a queue that is longer by
-/// one request outweigh a prompt that has been read; tokens in flight tell sooner and finer who has
-/// time.
+/// What serves a fleet near saturation better than the [Endpoint Picker's](Profile::endpoint_picker), by
+/// `scripts/bench routing`: that lets a queue that is longer by one request outweigh a prompt that has
+/// been read, where tokens in flight tell sooner and finer who has time.
 impl Default for Profile {
     fn default() -> Self {
         let tokens = TokenLoad {

@@ -9,7 +9,7 @@ use super::{
     underway::Underway,
 };
 use crate::{
-    config::{ExplanationSettings, schema::HandOver},
+    config::ExplanationSettings,
     models::{model_literal, replace},
     prefix::Scope,
     proxy::{
@@ -82,25 +82,22 @@ pub(super) fn route_unread(
             ..Request::default()
         },
     };
-    let (scheduler, view) = (
-        &mut pool.scheduler,
-        View {
-            pool: &pool.pool,
-            load: &pool.load,
-            prefixes: &pool.prefixes,
-        },
-    );
+    let view = View {
+        pool: &pool.pool,
+        load: &pool.load,
+        prefixes: &pool.prefixes,
+    };
     let decision = if has_body {
-        scheduler.schedule(view, terms, &mut worker.rng)
+        pool.scheduler.schedule(view, terms, &mut worker.rng)
     } else {
-        scheduler.any_healthy(view, terms, &mut worker.rng)
+        pool.scheduler.any_healthy(view, terms, &mut worker.rng)
     };
     let decision = decision.map_err(|none| rejection(none, &pool.name))?;
     let told = told(worker.explanation.as_ref(), &worker.rules, asked, &decision);
     destination::hand_over(&worker.destination, headers, &decision)?;
     let choice = Choice::of(&decision);
     pool.metrics.invalid_hints(asked.hints.invalid);
-    let may_move = worker.destination.hand_over == HandOver::OverrideHost;
+    let may_move = worker.destination.hand_over.may_move();
     Ok(Routed {
         underway: Underway::new(pool, index, &choice, may_move, now),
         answer: Answer::Passes,
@@ -177,14 +174,14 @@ pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<Ro
     // The last of the headers: routes are matched anew after each that is set.
     destination::hand_over(&worker.destination, headers, &decision)?;
     let choice = Choice::of(&decision);
-    for position in [Some(choice.position), choice.prefill]
-        .into_iter()
-        .flatten()
-    {
-        pool.read(position, &worker.blocks, choice.is_cold);
+    if pool.scheduler.needs_prefixes() {
+        let readers = [Some(choice.position), choice.prefill];
+        for position in readers.into_iter().flatten() {
+            pool.read(position, &worker.blocks, choice.is_cold);
+        }
     }
     count(pool, held, known);
-    let may_move = worker.destination.hand_over == HandOver::OverrideHost;
+    let may_move = worker.destination.hand_over.may_move();
     Ok(Routed {
         underway: Underway::new(pool, index, &choice, may_move, now),
         answer,

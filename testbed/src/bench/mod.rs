@@ -4,6 +4,7 @@ mod capacity;
 mod overhead;
 mod report;
 mod routing;
+mod table;
 mod workers;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! The results as a person reads them.
 
-use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use comfy_table::Table;
 
 use super::{
     bound::{self, Bound, Limit},
@@ -8,6 +8,7 @@ use super::{
     statistics::Repeated,
     variant::Variant,
 };
+use crate::bench::table::{aligned, table};
 
 /// The least share of a core at which Envoy's worker counts as busy without a pause.
 const SATURATED: f64 = 0.95;
@@ -75,25 +76,11 @@ pub(super) fn text(results: &Results, bounds: &[Bound]) -> String {
     parts.join("\n\n")
 }
 
-fn new(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header(header);
-    table
-}
-
-/// Numbers to the right; the first `names` columns are none.
-fn aligned(mut table: Table, names: usize) -> Table {
-    for column in table.column_iter_mut().skip(names) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
 fn saturation<'results>(
     rows: impl Iterator<Item = (String, &'results [SaturationResult])>,
     what: &str,
 ) -> Table {
-    let mut table = new(&[
+    let mut table = table(&[
         what,
         "variant",
         "req/s",
@@ -130,7 +117,7 @@ fn saturation<'results>(
 }
 
 fn latency(bodies: &[BodyResult]) -> Table {
-    let mut table = new(&[
+    let mut table = table(&[
         "body",
         "req/s",
         "variant",
@@ -156,7 +143,7 @@ fn latency(bodies: &[BodyResult]) -> Table {
 }
 
 fn memory(results: &Results) -> Table {
-    let mut table = new(&[
+    let mut table = table(&[
         "body",
         "endpoints",
         "linear memories, MiB",
@@ -179,7 +166,7 @@ fn memory(results: &Results) -> Table {
 }
 
 fn against_bounds(bounds: &[Bound]) -> Table {
-    let mut table = new(&["what", "bound", "measured", "", "by cost"]);
+    let mut table = table(&["what", "bound", "measured", "", "by cost"]);
     for it in bounds {
         let limit = match it.limit {
             Limit::AtLeast(least) => format!(">= {least}"),

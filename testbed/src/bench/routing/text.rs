@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use testbed::load::statistics::Distribution;
 
 use super::results::{Cell, METRICS, Machine, Results, Settings};
+use crate::bench::table::{aligned, table};
 
 impl Results {
     /// As a person reads it.
@@ -76,8 +77,7 @@ impl Results {
                 format!("{:.0}", servers.preemptions),
             ]);
         }
-        align(&mut table, 2);
-        table
+        aligned(table, 2)
     }
 
     fn spread_table(&self) -> Table {
@@ -102,8 +102,7 @@ impl Results {
                 ]);
             }
         }
-        align(&mut table, 1);
-        table
+        aligned(table, 1)
     }
 
     fn machine(&self) -> String {
@@ -127,21 +126,6 @@ impl Results {
             worst(|it| it.lag_p99_ms),
             worst(|it| it.behind_ms),
         )
-    }
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::ASCII_MARKDOWN)
-        .set_header(header.iter().copied());
-    table
-}
-
-/// Names to the left, numbers to the right.
-fn align(table: &mut Table, names: usize) {
-    for column in table.column_iter_mut().skip(names) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
 }
 

@@ -1,9 +1,10 @@
 //! The results as a person reads them.
 
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 
 use super::{BurstRow, FaultsRow, HitsRow, Results};
+use crate::bench::table::{aligned, table};
 
 /// The least share of one worker's prefix hits that several must find.
 const HITS_BOUND: f64 = 0.95;
@@ -110,8 +111,7 @@ impl Results {
                 verdict(ratio >= HITS_BOUND),
             ]);
         }
-        align(&mut table, 1);
-        table
+        aligned(table, 1)
     }
 
     fn bursts_table(&self) -> Table {
@@ -147,8 +147,7 @@ impl Results {
                 ]);
             }
         }
-        align(&mut table, 1);
-        table
+        aligned(table, 1)
     }
 }
 
@@ -160,26 +159,10 @@ impl FaultsRow {
             let name = name.as_ref().map_or("", |name| name.get_name());
             table.add_row([name.to_owned(), end.clone(), count.to_string()]);
         }
-        align(&mut table, 2);
-        table
+        aligned(table, 2)
     }
 }
 
 fn verdict(held: bool) -> String {
     if held { "held" } else { "NOT held" }.to_owned()
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::ASCII_MARKDOWN)
-        .set_header(header.iter().copied());
-    table
-}
-
-/// Names to the left, numbers to the right.
-fn align(table: &mut Table, names: usize) {
-    for column in table.column_iter_mut().skip(names) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
 }
