@@ -1,8 +1,11 @@
 //! Time as an argument: the core never asks a clock.
 
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, Expected, Visitor},
+};
 
 /// A moment, in milliseconds since the Unix epoch.
 ///
@@ -51,10 +54,21 @@ pub fn millis(duration: Duration) -> u64 {
 pub fn optional_duration<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map(Some).map_err(|_| {
-        D::Error::custom(format_args!(
-            "expected a duration such as \"200ms\" or \"1m 30s\", found {text:?}"
-        ))
-    })
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = Duration;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a duration such as \"200ms\" or \"1m 30s\"")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
+            let expected: &dyn Expected = &self;
+            humantime::parse_duration(text)
+                .map_err(|_| E::custom(format_args!("expected {expected}, found {text:?}")))
+        }
+    }
+
+    deserializer.deserialize_str(Text).map(Some)
 }

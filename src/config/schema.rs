@@ -71,9 +71,8 @@ pub struct Pool {
     pub prefix_cache: PrefixCache,
 }
 
-/// Where endpoints come from.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// Where endpoints come from. An object alone: serde would read a list as its fields in their order.
+#[derive(Debug)]
 pub struct Endpoints {
     /// A fixed list.
     pub r#static: Vec<StaticEndpoint>,
@@ -226,6 +225,33 @@ pub enum HandOver {
     /// A request header with a list, for a cluster with the load balancing policy `override_host`:
     /// each attempt goes to the next of the list. Needs `allow_on_headers_stop_iteration`.
     OverrideHost,
+}
+
+impl<'de> Deserialize<'de> for Endpoints {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor;
+
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Object {
+            r#static: Vec<StaticEndpoint>,
+        }
+
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = Endpoints;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("{\"static\": [\"ip:port\", …]}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let Object { r#static } = Object::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Endpoints { r#static })
+            }
+        }
+
+        deserializer.deserialize_any(ObjectVisitor)
+    }
 }
 
 impl<'de> Deserialize<'de> for StaticEndpoint {

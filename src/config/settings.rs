@@ -46,7 +46,7 @@ pub enum ConfigError {
     )]
     NotAnObject,
     /// Not JSON, or not of the schema's shape.
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", in_words(source))]
     Shape {
         /// The JSON path.
         path: String,
@@ -138,6 +138,35 @@ impl Settings {
             digest: hasher.finish(),
         })
     }
+}
+
+/// What serde says, with the words of JSON in the place of the types of Rust.
+fn in_words(source: &serde_json::Error) -> String {
+    let message = source.to_string();
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message;
+    };
+    let found = match found {
+        "invalid type: sequence" => "invalid type: list",
+        "invalid type: map" => "invalid type: object",
+        found if found.starts_with("invalid ") => found,
+        _ => return message,
+    };
+    let (kind, place) = expected.split_at(expected.find(" at line ").unwrap_or(expected.len()));
+    let whole = |max: u64| format!("a whole number from 0 to {max}");
+    let kind = match kind {
+        "u16" => whole(u16::MAX.into()),
+        "u32" => whole(u32::MAX.into()),
+        "u64" => whole(u64::MAX),
+        "usize" => whole(usize::MAX as u64),
+        "f64" => "a number".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "an object".to_owned(),
+        "a tuple of size 2" => "a list of two".to_owned(),
+        kind if kind.starts_with("struct ") => "an object".to_owned(),
+        kind => kind.to_owned(),
+    };
+    format!("{found}, expected {kind}{place}")
 }
 
 fn of_another_shape(error: serde_path_to_error::Error<serde_json::Error>) -> ConfigError {

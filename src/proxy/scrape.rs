@@ -51,7 +51,10 @@ impl ScrapeRequest {
             &headers,
             self.timeout,
         )
-        .map_err(Failure::NotSent)
+        .map_err(|error| Failure::NotSent {
+            cluster: self.cluster.clone(),
+            error,
+        })
     }
 }
 
@@ -81,7 +84,12 @@ pub(super) fn read_answer(num_headers: usize, body_size: usize) -> Result<Vec<u8
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Envoy did not take the call.
-    NotSent(HostError),
+    NotSent {
+        /// Through which cluster.
+        cluster: String,
+        /// What Envoy says of it.
+        error: HostError,
+    },
     /// The call ended without an answer.
     Broken,
     /// Envoy did not give the answer out.
@@ -96,7 +104,7 @@ impl Failure {
     /// What it is counted as.
     pub(super) const fn reason(&self) -> FailureReason {
         match self {
-            Self::NotSent(_) => FailureReason::NotSent,
+            Self::NotSent { .. } => FailureReason::NotSent,
             Self::Broken | Self::Unreadable(_) => FailureReason::NoAnswer,
             Self::Status(Some(503)) => FailureReason::Unavailable,
             Self::Status(Some(504)) => FailureReason::Timeout,
@@ -109,7 +117,12 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotSent(error) => write!(f, "not sent: {error}"),
+            Self::NotSent { cluster, error } => {
+                write!(
+                    f,
+                    "not sent through the cluster {cluster:?}, if there is one: {error}"
+                )
+            }
             Self::Broken => f.write_str("the connection broke before the answer was complete"),
             Self::Unreadable(error) => error.fmt(f),
             Self::Status(Some(503)) => f.write_str("status 503, or nothing to connect to"),

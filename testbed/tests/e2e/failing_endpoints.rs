@@ -7,15 +7,16 @@ use anyhow::Result;
 use serde_json::json;
 use testbed::{
     bed,
-    client::Protocol,
+    client::{Connection, Protocol},
     envoy::{Envoy, HandOver},
     model_server::{Load, MetricsFault, ModelServer},
+    poll,
 };
 use tokio::net::TcpSocket;
 
 use crate::support::{
-    INTERVAL, assert_filter_never_failed, chat, connections_to_every_worker, scraping_every,
-    served_by,
+    INTERVAL, PATIENCE, assert_filter_never_failed, chat, connections_to_every_worker,
+    scraping_every, served_by,
 };
 
 /// An address at which connections are refused: its port is taken, and nobody listens.
@@ -93,4 +94,22 @@ async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
         assert_filter_never_failed(&envoy).await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_not_there_is_named() -> Result<()> {
+    let server = ModelServer::start().await?;
+    let configuration = scraping_every(INTERVAL, HandOver::OriginalDstHeader)?
+        .with_pool(&json!([server.address()]))?
+        .merge_plugin_configuration(&json!({ "metrics": { "cluster": "modelservers" } }))?;
+    let envoy = Envoy::start(configuration).await?;
+    let said = "failed: not sent through the cluster \"modelservers\"";
+    poll::until("the log to name it", PATIENCE, async || {
+        Ok((!envoy.log_lines_containing(said).is_empty()).then_some(()))
+    })
+    .await?;
+    // What cannot be scraped still serves.
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+    served_by(&mut connection, chat()?).await?;
+    assert_filter_never_failed(&envoy).await
 }

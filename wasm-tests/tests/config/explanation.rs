@@ -113,7 +113,7 @@ fn refusals_name_the_place_and_no_secret() {
         ),
         (
             json!({"prefixCache": {"maxBytes": "8MiB"}}),
-            "prefixCache.maxBytes: invalid type: string \"8MiB\", expected usize",
+            "prefixCache.maxBytes: invalid type: string \"8MiB\", expected a whole number from 0 to",
         ),
         (
             json!({"prefixCache": {"bytes": 1}}),

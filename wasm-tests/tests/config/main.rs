@@ -144,8 +144,12 @@ fn refusals_name_the_place_and_what_is_accepted() {
             "pool: invalid type: integer `5`, expected a string",
         ),
         (
+            json!({"endpoints": ["10.0.0.1:8000"]}),
+            "endpoints: invalid type: list, expected {\"static\": [\"ip:port\", …]}",
+        ),
+        (
             json!({"endpoints": {"static": "10.0.0.1:8000"}}),
-            "endpoints.static: invalid type: string \"10.0.0.1:8000\", expected a sequence",
+            "endpoints.static: invalid type: string \"10.0.0.1:8000\", expected a list",
         ),
         (
             json!({"endpoints": {"static": [5]}}),
@@ -227,6 +231,7 @@ fn what_is_no_configuration_is_refused() {
 #[wasm_bindgen_test(unsupported = test)]
 fn the_examples_of_the_documents_are_taken() {
     let documents = concat!(
+        include_str!("../../../README.md"),
         include_str!("../../../docs/configuration.md"),
         include_str!("../../../docs/scheduling.md"),
     );
@@ -237,7 +242,13 @@ fn the_examples_of_the_documents_are_taken() {
         .collect();
     assert!(!examples.is_empty());
     for example in examples {
-        let fields: Value = serde_json::from_str(&format!("{{{example}}}")).unwrap();
+        let example = example.trim();
+        let fields = if example.starts_with('{') {
+            example.to_owned()
+        } else {
+            format!("{{{example}}}")
+        };
+        let fields: Value = serde_json::from_str(&fields).unwrap();
         // Several pools have fields of their own, and one is shown in parts.
         let is_whole = fields.get("pools").is_some();
         let config = if is_whole { fields } else { with(fields) };

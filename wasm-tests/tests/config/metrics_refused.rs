@@ -28,7 +28,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             json!({"metrics": {"port": 65536}}),
-            "metrics.port: invalid value: integer `65536`, expected u16",
+            "metrics.port: invalid value: integer `65536`, expected a whole number from 0 to 65535",
         ),
         (
             json!({"metrics": {"address": "10.0.0.1:9400"}}),
@@ -40,7 +40,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             json!({"metrics": {"interval": 200}}),
-            "metrics.interval: invalid type: integer `200`, expected a string",
+            "metrics.interval: invalid type: integer `200`, expected a duration such as \"200ms\"",
         ),
         (
             json!({"metrics": {"interval": "19ms"}}),
@@ -88,7 +88,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             json!({"metrics": {"engineLabels": "a"}}),
-            "metrics.engineLabels: invalid type: string \"a\", expected a sequence",
+            "metrics.engineLabels: invalid type: string \"a\", expected a list",
         ),
         (
             json!({"metrics": {"engineLabels": ["a", ""]}}),

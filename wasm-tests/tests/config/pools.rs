@@ -135,7 +135,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             json!({"pools": {"a": {}}}),
-            "pools: invalid type: map, expected a sequence",
+            "pools: invalid type: object, expected a list",
         ),
         (
             beside(json!({"pool": "a"})),

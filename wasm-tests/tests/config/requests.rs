@@ -124,7 +124,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             request(json!({"bodyTimeout": 10})),
-            "request.bodyTimeout: invalid type: integer `10`, expected a string",
+            "request.bodyTimeout: invalid type: integer `10`, expected a duration such as \"200ms\"",
         ),
         (
             headers(json!({"modelHeaders": "yes"})),
@@ -138,7 +138,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             headers(json!("all")),
-            "headers: invalid type: string \"all\", expected struct Headers",
+            "headers: invalid type: string \"all\", expected an object",
         ),
         (
             json!({"headers": {"modelHeaders": true},

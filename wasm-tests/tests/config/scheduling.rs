@@ -31,6 +31,24 @@ fn every_picker_is_taken() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn the_default_scorers_are_the_ones_that_the_document_spells_out() {
+    let document = include_str!("../../../docs/scheduling.md");
+    let (_, after) = document.split_once("Left out, the scorers are").unwrap();
+    let example = after.split("```").nth(1).unwrap();
+    let example = example.strip_prefix("json\n").unwrap();
+    let spelt_out = parse_pool(&with(
+        serde_json::from_str(&format!("{{{example}}}")).unwrap(),
+    ));
+    let sorted = |profile: &Profile| {
+        let mut scorers = profile.scorers.clone();
+        scorers.sort_by_key(|it| it.scorer.name());
+        scorers
+    };
+    let spelt_out = sorted(only_profile(&spelt_out.unwrap()).unwrap());
+    assert_eq!(spelt_out, sorted(&Profile::default()));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn profiles_are_for_requests_by_header_model_and_path() {
     let config = with(json!({"scheduling": {"profiles": [
         {

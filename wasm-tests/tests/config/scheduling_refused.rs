@@ -23,6 +23,14 @@ fn types_and_weights_are_refused_by_their_paths() {
              session-affinity, context-length-aware, endpoint-attribute, latency, found \"random\"",
         ),
         (
+            json!({"scorers": ["queue"]}),
+            "scheduling.scorers[0]: invalid type: string \"queue\", expected an object",
+        ),
+        (
+            json!({"scorers": [{"type": "prefix-cache", "parameters": {"maxLoadGap": 4}}]}),
+            "scheduling.scorers[0].parameters.maxLoadGap: invalid type: integer `4`, expected an object",
+        ),
+        (
             json!({"scorers": [{"weight": 1}]}),
             "scheduling.scorers[0]: missing field `type`",
         ),
@@ -175,7 +183,7 @@ fn disaggregation_needs_headers_that_can_be_set() {
         ),
         (
             config(json!({"minUncachedTokens": -1}), json!({})),
-            "scheduling.disaggregation.minUncachedTokens: invalid value: integer `-1`, expected u64",
+            "scheduling.disaggregation.minUncachedTokens: invalid value: integer `-1`, expected a whole number",
         ),
         (
             config(json!({"decodeProfile": "b"}), json!({})),

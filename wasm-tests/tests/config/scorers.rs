@@ -267,7 +267,7 @@ fn parameters_of_scorers_are_refused_by_their_paths() {
         (
             "prefix-cache",
             json!({"maxLoadGap": {"requests": -1}}),
-            "maxLoadGap.requests: invalid value: integer `-1`, expected u32",
+            "maxLoadGap.requests: invalid value: integer `-1`, expected a whole number",
         ),
         (
             "prefix-cache",

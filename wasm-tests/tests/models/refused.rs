@@ -29,7 +29,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             json!({"names": ["a"]}),
-            "models.names: invalid type: sequence, expected a map",
+            "models.names: invalid type: list, expected an object",
         ),
         (
             name(""),
@@ -46,11 +46,11 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             a(json!("b")),
-            "models.names.a: invalid type: string \"b\", expected struct",
+            "models.names.a: invalid type: string \"b\", expected an object",
         ),
         (
             a(json!(null)),
-            "models.names.a: invalid type: null, expected struct",
+            "models.names.a: invalid type: null, expected an object",
         ),
         (
             a(json!({"target": []})),
@@ -90,7 +90,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             targets(json!({"model": "b"})),
-            "models.names.org/a.1.targets: invalid type: map, expected a sequence",
+            "models.names.org/a.1.targets: invalid type: object, expected a list",
         ),
         (
             targets(json!([])),
@@ -98,7 +98,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             targets(json!(["b"])),
-            "models.names.org/a.1.targets[0]: invalid type: string \"b\", expected struct",
+            "models.names.org/a.1.targets[0]: invalid type: string \"b\", expected an object",
         ),
         (
             targets(json!([{"weight": 1}])),
@@ -126,11 +126,11 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             targets(json!([{"model": "b", "weight": "1"}])),
-            "models.names.org/a.1.targets[0].weight: invalid type: string \"1\", expected f64",
+            "models.names.org/a.1.targets[0].weight: invalid type: string \"1\", expected a number",
         ),
         (
             targets(json!([{"model": "b", "weight": null}])),
-            "models.names.org/a.1.targets[0].weight: invalid type: null, expected f64",
+            "models.names.org/a.1.targets[0].weight: invalid type: null, expected a number",
         ),
         (
             targets(json!([{"model": "b", "weight": 0}, {"model": "c", "weight": 0}])),
