@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     discovery::DiscoveredEndpoint,
-    model_server::{EngineChoice, EngineId, EngineSpec, Engines},
+    exposition::{is_family_name, is_label_name},
+    model_server::{EngineChoice, EngineId, EngineSpec, Engines, LoraSpec},
+    pool::Signal,
     scraping::{ScrapeSettings, ScrapeSpec},
 };
 
@@ -25,6 +27,10 @@ const DEFAULT_ENGINE_LABELS: [&str; 2] = [
 ];
 /// In the place of an engine's name: the one that the expositions tell.
 pub(super) const AUTO: &str = "auto";
+/// What a custom metric may be called.
+pub(super) const CUSTOM_METRIC: &str = "a name other than those of signals";
+/// What a label may be called.
+pub(super) const LABEL: &str = "the name of a label";
 
 /// How metrics are read.
 #[derive(Debug, Clone)]
@@ -236,8 +242,47 @@ fn engines(specs: BTreeMap<String, EngineSpec>) -> Result<Engines, ConfigError> 
                 address,
             ));
         }
+        check_names(&format!("metrics.engines.{name}"), spec)?;
     }
     Engines::new(specs).map_err(ConfigError::Engine)
+}
+
+/// Checks the names of families, labels and custom metrics in the engine written at `path`. One that
+/// cannot be would never be found.
+fn check_names(path: &str, spec: &EngineSpec) -> Result<(), ConfigError> {
+    for (index, family) in spec.recognized_by.iter().flatten().enumerate() {
+        if !is_family_name(family) {
+            return Err(refused(
+                format!("{path}.recognizedBy[{index}]"),
+                "the name of a family, without labels",
+                format_args!("{family:?}"),
+            ));
+        }
+    }
+    for name in spec.custom_metrics.keys() {
+        if !is_custom_metric(name) {
+            return Err(refused(
+                format!("{path}.customMetrics"),
+                CUSTOM_METRIC,
+                format_args!("{name:?}"),
+            ));
+        }
+    }
+    for (field, label) in spec.lora.iter().flatten().flat_map(LoraSpec::labels) {
+        if !is_label_name(label) {
+            return Err(refused(
+                format!("{path}.lora.{field}"),
+                LABEL,
+                format_args!("{label:?}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a custom metric may have this name: one of a signal would be counted and asked for as that.
+pub(super) fn is_custom_metric(name: &str) -> bool {
+    !name.is_empty() && Signal::ALL.iter().all(|signal| signal.name() != name)
 }
 
 fn engine_labels(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
@@ -248,7 +293,7 @@ fn engine_labels(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError>
         None => Ok(labels),
         Some(index) => Err(refused(
             format!("metrics.engineLabels[{index}]"),
-            "the name of a label",
+            LABEL,
             "\"\"",
         )),
     }

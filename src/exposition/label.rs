@@ -6,7 +6,7 @@ use nom::{
     IResult, Parser,
     bytes::complete::{escaped_transform, is_not, take_while, take_while1},
     character::complete::char,
-    combinator::{opt, recognize, value, verify},
+    combinator::{all_consuming, opt, recognize, value, verify},
     error::Error,
     multi::separated_list1,
     sequence::{delimited, pair, separated_pair, terminated},
@@ -38,6 +38,16 @@ pub(super) fn metric_name(input: &str) -> IResult<&str, &str> {
 /// `[a-zA-Z_][a-zA-Z0-9_]*`
 pub(crate) fn label_name(input: &str) -> IResult<&str, &str> {
     name(input, |_| false)
+}
+
+/// Whether `text` is the whole name of a family.
+pub(crate) fn is_family_name(text: &str) -> bool {
+    all_consuming(metric_name).parse(text).is_ok()
+}
+
+/// Whether `text` is the whole name of a label.
+pub(crate) fn is_label_name(text: &str) -> bool {
+    all_consuming(label_name).parse(text).is_ok()
 }
 
 fn name(input: &str, also: impl Fn(char) -> bool) -> IResult<&str, &str> {

@@ -48,7 +48,7 @@ mod scan;
 mod selector;
 
 pub use label::Labels;
-pub(crate) use label::label_name;
+pub(crate) use label::{is_family_name, is_label_name, label_name};
 pub use line::{InvalidLine, Line, MetricType, Sample, parse_line};
 pub use scan::{FamilyId, FamilySet, Samples, samples};
 pub(crate) use selector::selector;

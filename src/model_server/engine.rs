@@ -251,6 +251,7 @@ impl Written {
                     base.recognized_by = None;
                     spec.clone().over(base)
                 }
+                Some(base) if preset.is_none() => return Err(self.unknown_base(name, base)),
                 _ => spec.clone().over(preset.unwrap_or_default()),
             },
             (None, preset) => preset.unwrap_or_default(),
@@ -267,14 +268,18 @@ impl Written {
         if self.specs.contains_key(base) || self.preset(base).is_some() {
             return self.resolve(base, above);
         }
+        Err(self.unknown_base(engine, base))
+    }
+
+    fn unknown_base(&self, engine: &str, base: &str) -> EngineError {
         let names = self.presets.iter().map(|(name, _)| *name);
         let names = names.chain(self.specs.keys().map(String::as_str));
         let known: BTreeSet<_> = names.filter(|name| *name != engine).collect();
-        Err(EngineError::UnknownBase {
+        EngineError::UnknownBase {
             engine: engine.to_owned(),
             base: base.to_owned(),
             known: Names(known).to_string(),
-        })
+        }
     }
 }
 

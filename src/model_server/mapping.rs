@@ -50,6 +50,14 @@ impl Mapping {
         self.signals.iter().map(|(signal, _)| *signal)
     }
 
+    /// Whether `metrics` have a signal that some series told; a constant tells of no server.
+    pub(super) fn is_told(&self, metrics: &EndpointMetrics) -> bool {
+        self.signals.iter().any(|(signal, alternatives)| {
+            metrics.observation(*signal) != Observation::Missing
+                && alternatives.iter().all(Term::asks)
+        })
+    }
+
     /// Whether LoRA adapters are mapped.
     #[must_use]
     pub const fn has_lora(&self) -> bool {
@@ -66,10 +74,16 @@ impl Mapping {
         history: &mut History,
         before: Option<&EndpointMetrics>,
     ) -> EndpointMetrics {
+        let collected = self.wanted.collect(exposition);
+        let process = before.map(EndpointMetrics::process).unwrap_or_default();
+        let (process, anew) = self
+            .process
+            .read(&self.wanted, &collected, history, process);
         let scrape = Scrape {
             wanted: &self.wanted,
-            collected: self.wanted.collect(exposition),
+            collected,
             history,
+            anew,
             at,
         };
         let mut metrics = EndpointMetrics::default();
@@ -89,8 +103,7 @@ impl Mapping {
             metrics.set(*signal, observation);
         }
         metrics.set_lora(self.lora.as_ref().and_then(|lora| lora.read(&scrape)));
-        let process = before.map(EndpointMetrics::process).unwrap_or_default();
-        metrics.set_process(self.process.read(&scrape, process));
+        metrics.set_process(process);
         let remembered = self.wanted.remember(&scrape.collected, at);
         *history = remembered;
         metrics

@@ -2,8 +2,7 @@
 
 use super::{
     expression::{Aggregation, Series},
-    series::{Outcome, Wanted},
-    term::Scrape,
+    series::{Anew, Collected, History, Outcome, Wanted},
 };
 use crate::{exposition::Selector, pool::Process};
 
@@ -31,27 +30,36 @@ impl ProcessMapping {
         }
     }
 
-    /// The process that the scrape is of, `before` that of the last one. It is another if it started
-    /// later. Where servers do not tell, it is another if a counter has fallen.
+    /// The process that `collected` is of, `before` that of the last scrape, and what began at 0 in
+    /// between. It is another if it started later. Where servers do not tell, it is another if
+    /// a counter has fallen.
     ///
     /// One that started earlier is none: several processes may answer in turn behind one address.
-    pub(super) fn read(&self, scrape: &Scrape<'_>, before: Process) -> Process {
-        let started = match scrape.collected.aggregate(Aggregation::Max, self.started) {
+    pub(super) fn read(
+        &self,
+        wanted: &Wanted,
+        collected: &Collected<'_>,
+        history: &History,
+        before: Process,
+    ) -> (Process, Anew) {
+        let started = match collected.aggregate(Aggregation::Max, self.started) {
             Outcome::Number(seconds) if seconds.is_finite() => Some(seconds),
             _ => None,
         };
-        let is_another = match (before.started, started) {
-            (Some(before), Some(started)) => started > before + TOLERANCE_SECONDS,
-            _ => scrape.wanted.fell(&scrape.collected, scrape.history),
+        let anew = match (before.started, started) {
+            (Some(before), Some(started)) if started > before + TOLERANCE_SECONDS => Anew::All,
+            (Some(_), Some(_)) => Anew::None,
+            _ => wanted.fallen(collected, history),
         };
-        Process {
+        let process = Process {
             // `None` is less than any.
             started: if started > before.started {
                 started
             } else {
                 before.started
             },
-            incarnation: before.incarnation.wrapping_add(is_another.into()),
-        }
+            incarnation: before.incarnation.wrapping_add((anew != Anew::None).into()),
+        };
+        (process, anew)
     }
 }

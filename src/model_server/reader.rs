@@ -2,7 +2,7 @@
 
 use super::{Engine, EngineId, Engines, series::History};
 use crate::{
-    pool::{EndpointMetrics, Observation, Process},
+    pool::{EndpointMetrics, Process},
     time::Timestamp,
 };
 
@@ -71,7 +71,11 @@ impl MetricsReader {
     ) -> EndpointMetrics {
         let metrics = self.read_as_known(engines, exposition, at, before);
         let process = before.map(EndpointMetrics::process).unwrap_or_default();
-        if self.choice != EngineChoice::Auto || metrics.as_ref().is_some_and(says_something) {
+        let known = self.engine.and_then(|engine| engines.get(engine));
+        let is_told = known
+            .zip(metrics.as_ref())
+            .is_some_and(|(engine, metrics)| engine.mapping().is_told(metrics));
+        if self.choice != EngineChoice::Auto || is_told {
             return metrics.unwrap_or_else(|| nothing_of(process));
         }
         let earlier = self
@@ -121,17 +125,10 @@ fn nothing_of(process: Process) -> EndpointMetrics {
     metrics
 }
 
-fn says_something(metrics: &EndpointMetrics) -> bool {
-    metrics
-        .observations()
-        .iter()
-        .any(|observation| *observation != Observation::Missing)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Signal;
+    use crate::pool::{Observation, Signal};
 
     const VLLM: &[u8] = b"vllm:num_requests_waiting 3\nvllm:num_requests_running 1\n";
     const OWN: &[u8] = b"own_queue 7\n";
@@ -162,6 +159,22 @@ mod tests {
             let found = reader.engine().and_then(|id| engines.get(id));
             assert_eq!(found.map(|engine| engine.name()), engine);
             assert_eq!(waiting(&metrics), expected, "{engine:?}");
+        }
+    }
+
+    #[test]
+    fn a_constant_tells_no_engine() {
+        let specs = r#"{"vllm": {"signals": {"kvBlockSize": "16"}, "customMetrics": {"one": ["absent", "1"]}}}"#;
+        let engines = Engines::new(serde_json::from_str(specs).unwrap()).unwrap();
+        let mut reader = MetricsReader::new(EngineChoice::Auto);
+        for (exposition, engine) in [
+            (VLLM, "vllm"),
+            (b"tgi_queue_size 7\n", "tgi"),
+            (VLLM, "vllm"),
+        ] {
+            reader.read(&engines, exposition, Timestamp::from_millis(1), None);
+            let found = reader.engine().and_then(|id| engines.get(id));
+            assert_eq!(found.map(Engine::name), Some(engine));
         }
     }
 

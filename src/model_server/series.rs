@@ -1,9 +1,12 @@
 //! Collects the numbers of the series that a mapping asks for, in one pass over an exposition.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use xxhash_rust::xxh64::Xxh64;
 
-use super::expression::{Aggregation, Growth, Series};
+use super::{
+    expression::{Aggregation, Growth, Series},
+    term::Scrape,
+};
 use crate::{
     exposition::{FamilySet, Labels, Sample, Selector, samples},
     time::Timestamp,
@@ -52,6 +55,18 @@ pub(super) struct Collected<'exposition> {
 pub struct History {
     /// When it was scraped and each counter's series, by the counters' order in [`Wanted`].
     last: Option<(Timestamp, Vec<HashMap<u64, f64>>)>,
+}
+
+/// Which series of counters are known to have begun at 0 since the scrape before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Anew {
+    /// None. One that has fallen has begun at 0 by itself.
+    None,
+    /// These, whatever the family: the sum of a histogram may have passed what it was before while its
+    /// count has fallen.
+    These(HashSet<u64>),
+    /// All, as their process is another.
+    All,
 }
 
 /// A number from series, or why there is none.
@@ -154,15 +169,24 @@ impl Wanted {
         }
     }
 
-    /// Whether a counter has fallen since `history`: its server has started anew, and counts from 0.
-    pub(super) fn fell(&self, collected: &Collected<'_>, history: &History) -> bool {
+    /// The series of which a counter has fallen since `history`: their server has started anew.
+    pub(super) fn fallen(&self, collected: &Collected<'_>, history: &History) -> Anew {
         let before = history.last.iter().flat_map(|(_, counters)| counters);
-        self.counters.iter().zip(before).any(|(&index, before)| {
-            let points = collected.points(index).iter();
-            points
-                .filter_map(|point| Some((point.value, before.get(&point.series?)?)))
-                .any(|(value, before)| value < *before)
-        })
+        let counters = self.counters.iter().zip(before);
+        let fallen: HashSet<_> = counters
+            .flat_map(|(&index, before)| {
+                let points = collected.points(index).iter();
+                points.filter_map(|point| {
+                    let series = point.series?;
+                    (point.value < *before.get(&series)?).then_some(series)
+                })
+            })
+            .collect();
+        if fallen.is_empty() {
+            Anew::None
+        } else {
+            Anew::These(fallen)
+        }
     }
 
     /// What is to be remembered for the next scrape.
@@ -183,23 +207,16 @@ impl Wanted {
         }
     }
 
-    /// What the counters at `counter` grew by since `history`.
-    pub(super) fn growth(
-        &self,
-        growth: Growth,
-        counter: usize,
-        collected: &Collected<'_>,
-        history: &History,
-        at: Timestamp,
-    ) -> Outcome {
+    /// What the counters at `counter` grew by since the scrape before.
+    pub(super) fn growth(&self, growth: Growth, counter: usize, scrape: &Scrape<'_>) -> Outcome {
         let points = self
             .counters
             .get(counter)
-            .map_or(&[][..], |&index| collected.points(index));
+            .map_or(&[][..], |&index| scrape.collected.points(index));
         if points.is_empty() {
             return Outcome::Missing;
         }
-        let before = history.last.as_ref();
+        let before = scrape.history.last.as_ref();
         let Some((then, before)) =
             before.and_then(|(then, counters)| Some((*then, counters.get(counter)?)))
         else {
@@ -208,22 +225,31 @@ impl Wanted {
         // A series that was not there before begins to count: what it counted until here may be
         // as old as its server.
         let increases = points.iter().filter_map(|point| {
-            let before = *before.get(&point.series?)?;
-            // A counter falls when its server has started anew, and began at 0 then.
-            let fell = point.value < before;
-            Some(if fell {
+            let series = point.series?;
+            let before = *before.get(&series)?;
+            Some(if point.value < before || scrape.anew.has(series) {
                 point.value
             } else {
                 point.value - before
             })
         });
         let increase = increases.reduce(|sum, increase| sum + increase);
-        let seconds = at.since(then).as_secs_f64();
+        let seconds = scrape.at.since(then).as_secs_f64();
         match (increase, growth) {
             (None, _) => Outcome::Unmeasured,
             (Some(increase), Growth::Increase) => Outcome::Number(increase),
             (Some(increase), Growth::Rate) if seconds > 0.0 => Outcome::Number(increase / seconds),
             (Some(_), Growth::Rate) => Outcome::Unmeasured,
+        }
+    }
+}
+
+impl Anew {
+    fn has(&self, series: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::These(these) => these.contains(&series),
+            Self::All => true,
         }
     }
 }
@@ -279,7 +305,8 @@ fn latest_of_each(points: &mut Vec<Point>) {
     }
     // Stable, and the latest first, so that it is the one that stays.
     points.sort_by_key(|point| (point.series, core::cmp::Reverse(point.timestamp)));
-    points.dedup_by_key(|point| point.series);
+    // Those without a time are of series that nobody tells apart.
+    points.dedup_by(|b, a| a.series.is_some() && a.series == b.series);
 }
 
 fn identity(labels: &Labels<'_>) -> u64 {

@@ -120,6 +120,25 @@ pub enum LoraSpec {
     },
 }
 
+impl LoraSpec {
+    /// The labels that it asks for, by the names of their fields.
+    pub(crate) fn labels(&self) -> Vec<(&'static str, &str)> {
+        match self {
+            Self::Info {
+                info: _,
+                max_label,
+                running_label,
+                waiting_label,
+            } => vec![
+                ("maxLabel", max_label),
+                ("runningLabel", running_label),
+                ("waitingLabel", waiting_label),
+            ],
+            Self::PerAdapter { adapter_label, .. } => vec![("adapterLabel", adapter_label)],
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LoraFields {

@@ -3,7 +3,7 @@
 use super::{
     Expression,
     expression::{Aggregation, Growth, Operator, Series},
-    series::{Collected, History, Outcome, Wanted},
+    series::{Anew, Collected, History, Outcome, Wanted},
 };
 use crate::time::Timestamp;
 
@@ -23,6 +23,7 @@ pub(super) struct Scrape<'a> {
     pub(super) wanted: &'a Wanted,
     pub(super) collected: Collected<'a>,
     pub(super) history: &'a History,
+    pub(super) anew: Anew,
     pub(super) at: Timestamp,
 }
 
@@ -91,13 +92,17 @@ impl Term {
             Self::Aggregate(aggregation, series) => {
                 scrape.collected.aggregate(*aggregation, *series)
             }
-            Self::Growth(growth, counter) => scrape.wanted.growth(
-                *growth,
-                *counter,
-                &scrape.collected,
-                scrape.history,
-                scrape.at,
-            ),
+            Self::Growth(growth, counter) => scrape.wanted.growth(*growth, *counter, scrape),
+        }
+    }
+
+    /// Whether it asks for any series.
+    pub(super) fn asks(&self) -> bool {
+        match self {
+            Self::Number(_) => false,
+            Self::Negative(inner) => inner.asks(),
+            Self::Binary(left, _, right) => left.asks() || right.asks(),
+            Self::Aggregate(..) | Self::Growth(..) => true,
         }
     }
 

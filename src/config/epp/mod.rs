@@ -19,11 +19,14 @@ use serde::{Deserialize, Deserializer, de};
 
 use self::engine::MetricFlags;
 use super::{
-    metrics::AUTO,
+    metrics::{AUTO, CUSTOM_METRIC, LABEL, is_custom_metric},
     schema::Metrics,
     settings::{ConfigError, refused},
 };
-use crate::model_server::{EngineSpec, PRESETS};
+use crate::{
+    exposition::is_label_name,
+    model_server::{EngineSpec, PRESETS},
+};
 
 /// The engine that the Endpoint Picker takes where nothing says which.
 const DEFAULT_ENGINE: &str = "vllm";
@@ -218,12 +221,13 @@ fn adopt_engine_configs(
         let name = config.name.clone();
         let expected = match name.as_str() {
             "" => "the name of an engine".to_owned(),
-            RESERVED_ENGINE => format!("a name other than {RESERVED_ENGINE:?}"),
+            RESERVED_ENGINE | AUTO => format!("a name other than {name:?}"),
             _ if !names.insert(name.clone()) => "each engine once".to_owned(),
             _ if engines.contains_key(&name) => {
                 format!("each engine only once, here or in metrics.engines.{name}")
             }
             _ => {
+                check_labels(&path, &config)?;
                 check_custom_metrics(&path, &config)?;
                 engines.insert(name, config.into());
                 continue;
@@ -238,6 +242,26 @@ fn adopt_engine_configs(
     Ok(())
 }
 
+fn check_labels(path: &str, config: &EngineConfig) -> Result<(), ConfigError> {
+    for (field, label) in [
+        (
+            "cacheBlockSizeLabelName",
+            &config.cache_block_size_label_name,
+        ),
+        (
+            "cacheNumBlocksLabelName",
+            &config.cache_num_blocks_label_name,
+        ),
+    ] {
+        let label = label.as_deref().filter(|label| !label.is_empty());
+        if let Some(label) = label.filter(|label| !is_label_name(label)) {
+            let found = format_args!("{label:?}");
+            return Err(refused(format!("{path}.{field}"), LABEL, found));
+        }
+    }
+    Ok(())
+}
+
 fn check_custom_metrics(path: &str, config: &EngineConfig) -> Result<(), ConfigError> {
     let mut names = BTreeSet::new();
     for (index, metric) in (0_usize..).zip(config.custom_metrics.iter().flatten()) {
@@ -248,6 +272,13 @@ fn check_custom_metrics(path: &str, config: &EngineConfig) -> Result<(), ConfigE
             return Err(refused(
                 format!("{path}.attributeKey"),
                 expected,
+                format_args!("{key:?}"),
+            ));
+        }
+        if !is_custom_metric(key) {
+            return Err(refused(
+                format!("{path}.attributeKey"),
+                CUSTOM_METRIC,
                 format_args!("{key:?}"),
             ));
         }

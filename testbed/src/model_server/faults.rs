@@ -11,6 +11,10 @@ pub enum MetricsFault {
     Hang,
     /// The answer is 200 with bytes that are no exposition.
     Garbage,
+    /// The answer is 200 with an exposition of 5 MiB.
+    Huge,
+    /// The connection is closed in the middle of the exposition.
+    Cut,
     /// The answer has this status and no exposition.
     Status(u16),
     /// The answer lacks these families.

@@ -1,14 +1,16 @@
 //! How a model server answers when it is asked for its metrics.
 
-use std::{future, sync::Arc};
+use std::{future, io, sync::Arc};
 
 use axum::{
     Router,
+    body::Body,
     extract::State as FromState,
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures_util::{StreamExt, stream};
 
 use super::{Backend, MetricsFault, State, dialect};
 
@@ -18,6 +20,12 @@ const GARBAGE: &[u8] = b"\xff\xfe\x00<html>{{{\"\n\
     vllm:num_requests_waiting{engine=\"0\n\
     vllm:kv_cache_usage_perc\n\
     \x80 = =";
+
+/// Valid lines of 5 MiB that nobody asks for.
+fn padding() -> String {
+    let line = "padding 1\n";
+    line.repeat((5 << 20) / line.len())
+}
 
 /// Where a model server shows its metrics, and to whom.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +79,15 @@ async fn metrics(FromState(state): FromState<Arc<State>>, headers: HeaderMap) ->
         }
         Some(MetricsFault::Hang) => future::pending().await,
         Some(MetricsFault::Garbage) => (head, GARBAGE).into_response(),
+        Some(MetricsFault::Huge) => (head, exposition() + &padding()).into_response(),
+        Some(MetricsFault::Cut) => {
+            let begun = stream::once(future::ready(Ok(exposition())));
+            let cut = stream::once(async {
+                tokio::task::yield_now().await;
+                Err(io::Error::other("cut"))
+            });
+            (head, Body::from_stream(begun.chain(cut))).into_response()
+        }
         Some(MetricsFault::Status(code)) => StatusCode::from_u16(code)
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             .into_response(),

@@ -145,27 +145,31 @@ async fn a_server_whose_scrapes_fail_is_no_candidate_until_they_are_answered() -
     let silent = &bed.servers[SILENT];
     let address = silent.address();
     let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
-    for (fault, reason) in [
+    let faults = [
         (MetricsFault::Status(500), "status"),
         (MetricsFault::Status(404), "status"),
         (MetricsFault::Status(503), "unavailable"),
         (MetricsFault::Hang, "timeout"),
-    ] {
+        (MetricsFault::Huge, "too_large"),
+        (MetricsFault::Cut, "no_answer"),
+    ];
+    for (fault, reason) in &faults {
         let told = all_choose(&bed, &mut connections, SILENT).await?;
         assert!(told.candidates.iter().any(|it| it.endpoint == address));
         let before = failures(&bed.envoy).await?;
         silent.set_metrics_fault(Some(fault.clone()));
-        poll::until("it to be no candidate", PATIENCE, async || {
+        let what = format!("it to be no candidate because of {fault:?}");
+        poll::until(&what, PATIENCE, async || {
             let decision = decide(&bed, &mut connections[0]).await?;
             let gone = decision.candidates.iter().all(|it| it.endpoint != address);
-            let counted = failures(&bed.envoy).await?[reason] > before[reason];
+            let counted = failures(&bed.envoy).await?[*reason] > before[*reason];
             Ok((gone && counted).then_some(()))
         })
         .await?;
         bed::loads_known([&bed.servers[0]]).await?;
         all_choose(&bed, &mut connections, 0).await?;
         for (name, count) in failures(&bed.envoy).await? {
-            assert_eq!(count > before[&name], name == reason, "{fault:?}: {name}");
+            assert_eq!(count > before[&name], name == *reason, "{fault:?}: {name}");
         }
 
         silent.set_metrics_fault(None);
@@ -186,7 +190,7 @@ async fn a_server_whose_scrapes_fail_is_no_candidate_until_they_are_answered() -
             .filter(|line| line.contains(level) && line.contains(what))
             .count();
         assert!(
-            (4..4 + scrapers).contains(&lines),
+            (faults.len()..faults.len() + scrapers).contains(&lines),
             "{level} {what}: {said:?}"
         );
     }

@@ -26,6 +26,10 @@ fn refusals_name_the_field_as_it_is_written() {
             "metrics.engineConfigs[1].name: expected a name other than \"default\", found \"default\"",
         ),
         (
+            entry(json!({"name": "auto"})),
+            "metrics.engineConfigs[1].name: expected a name other than \"auto\", found \"auto\"",
+        ),
+        (
             entry(json!({"name": "first"})),
             "metrics.engineConfigs[1].name: expected each engine once, found \"first\"",
         ),
@@ -66,6 +70,14 @@ fn refusals_name_the_field_as_it_is_written() {
                 {"attributeKey": "a", "metricSpec": "a"}, {"attributeKey": "a", "metricSpec": "b"},
             ]})),
             "metrics.engineConfigs[1].customMetrics[1].attributeKey: expected a name, and each only once, found \"a\"",
+        ),
+        (
+            entry(json!({"customMetrics": [{"attributeKey": "kvBlocks", "metricSpec": "a"}]})),
+            "metrics.engineConfigs[1].customMetrics[0].attributeKey: expected a name other than those of signals, found \"kvBlocks\"",
+        ),
+        (
+            entry(json!({"cacheInfoSpec": "a", "cacheNumBlocksLabelName": "num-blocks"})),
+            "metrics.engineConfigs[1].cacheNumBlocksLabelName: expected the name of a label, found \"num-blocks\"",
         ),
         (
             entry(json!({"customMetrics": [{"attributeKey": "a", "metricSpec": ""}]})),

@@ -131,6 +131,36 @@ fn refusals_name_the_place_and_what_is_accepted() {
             "metrics.engines.mine.customMetrics.heat: invalid type: integer `5`, expected an expression",
         ),
         (
+            engine(json!({"extends": "mine"})),
+            "metrics.engines.mine.extends: expected one of dynamo, ",
+        ),
+        (
+            engine(json!({"recognizedBy": ["a:up", "a{b=c}"]})),
+            "metrics.engines.mine.recognizedBy[1]: expected the name of a family, without labels, found \"a{b=c}\"",
+        ),
+        (
+            engine(json!({"recognizedBy": [""]})),
+            "metrics.engines.mine.recognizedBy[0]: expected the name of a family, without labels, found \"\"",
+        ),
+        (
+            engine(json!({"customMetrics": {"": "a"}})),
+            "metrics.engines.mine.customMetrics: expected a name other than those of signals, found \"\"",
+        ),
+        (
+            engine(json!({"customMetrics": {"waitingRequests": "a"}})),
+            "metrics.engines.mine.customMetrics: expected a name other than those of signals, found \"waitingRequests\"",
+        ),
+        (
+            engine(json!({"lora": {
+                "info": "a", "maxLabel": "max", "runningLabel": "is running", "waitingLabel": "b",
+            }})),
+            "metrics.engines.mine.lora.runningLabel: expected the name of a label, found \"is running\"",
+        ),
+        (
+            engine(json!({"lora": {"running": "a", "adapterLabel": ""}})),
+            "metrics.engines.mine.lora.adapterLabel: expected the name of a label, found \"\"",
+        ),
+        (
             engine(json!({"lora": {"info": "a"}})),
             "metrics.engines.mine.lora: expected either info, maxLabel",
         ),

@@ -67,6 +67,29 @@ fn means_are_of_the_last_interval() {
         ],
     );
     assert_read(
+        "the same when its sum has passed what it was before",
+        "vllm",
+        signal,
+        &[
+            (ttft(1.0, 10.0), UNMEASURED),
+            (ttft(5.0, 2.0), value(2.5, 2)),
+            (ttft(6.0, 4.0), value(0.5, 3)),
+        ],
+    );
+    let started = |seconds: f64, sum, count| {
+        ttft(sum, count) + &format!("process_start_time_seconds {seconds}\n")
+    };
+    assert_read(
+        "the same when nothing has fallen, and the process tells when it started",
+        "vllm",
+        signal,
+        &[
+            (started(1e9, 1.0, 1.0), UNMEASURED),
+            (started(1.1e9, 5.0, 2.0), value(2.5, 2)),
+            (started(1.1e9, 6.0, 4.0), value(0.5, 3)),
+        ],
+    );
+    assert_read(
         "the family comes and goes",
         "vllm",
         signal,
@@ -134,6 +157,15 @@ fn ratios_are_of_the_last_interval() {
             ],
         );
     }
+    assert_read(
+        "vllm, started anew: no more hits than queries",
+        "vllm",
+        signal,
+        &[
+            (vllm("", 100.0, 200.0), UNMEASURED),
+            (vllm("", 84.0, 210.0), value(0.4, 2)),
+        ],
+    );
     let realtime = |cached: f64, computed: f64| {
         format!(
             "sglang:realtime_tokens_total{{mode=\"prefill_cache\",tp_rank=\"0\"}} {cached}\n\

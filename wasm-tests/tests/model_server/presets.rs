@@ -28,6 +28,19 @@ macro_rules! fixture {
 }
 
 const CASES: &[Case] = &[
+    // Before its first request: idle, which is no lack.
+    Case {
+        engine: "vllm",
+        exposition: fixture!("vllm-0.32-idle"),
+        growth: &[],
+        expected: &[
+            (WaitingRequests, 0.0),
+            (RunningRequests, 0.0),
+            (KvCacheUsage, 0.0),
+            (KvBlockSize, 128.0),
+            (KvBlocks, 8192.0),
+        ],
+    },
     Case {
         engine: "vllm",
         exposition: fixture!("vllm-0.32-busy"),

@@ -90,17 +90,54 @@ fn every_request_is_counted_once() {
     ];
     for (case, series, expected) in cases {
         // One name for a colon, and one for servers that have no colon in a name.
-        for (prefix, signal, family) in [
-            ("sglang:", Signal::WaitingRequests, "num_queue_reqs"),
-            ("sglang_", Signal::WaitingRequests, "num_queue_reqs"),
-            ("sglang:", Signal::RunningRequests, "num_running_reqs"),
-            ("sglang_", Signal::RunningRequests, "num_running_reqs"),
+        // A Dynamo worker passes them on as they are.
+        for (engine, prefix, signal, family) in [
+            (
+                "sglang",
+                "sglang:",
+                Signal::WaitingRequests,
+                "num_queue_reqs",
+            ),
+            (
+                "sglang",
+                "sglang_",
+                Signal::WaitingRequests,
+                "num_queue_reqs",
+            ),
+            (
+                "dynamo",
+                "sglang:",
+                Signal::WaitingRequests,
+                "num_queue_reqs",
+            ),
+            (
+                "sglang",
+                "sglang:",
+                Signal::RunningRequests,
+                "num_running_reqs",
+            ),
+            (
+                "sglang",
+                "sglang_",
+                Signal::RunningRequests,
+                "num_running_reqs",
+            ),
+            (
+                "dynamo",
+                "sglang:",
+                Signal::RunningRequests,
+                "num_running_reqs",
+            ),
         ] {
             let lines = series
                 .iter()
                 .map(|(labels, value)| format!("{prefix}{family}{{{labels}}} {value}\n"));
-            let found = read("sglang", &lines.collect::<String>()).observation(signal);
-            assert_eq!(found, value(expected, 1), "{case}, {prefix}{family}");
+            let found = read(engine, &lines.collect::<String>()).observation(signal);
+            assert_eq!(
+                found,
+                value(expected, 1),
+                "{case}, {prefix}{family} of {engine}"
+            );
         }
     }
 }

@@ -81,6 +81,12 @@ fn expositions_are_read_for_what_they_say() {
             [value(5.0, 1), MISSING, MISSING],
         ),
         (
+            "one series with a time and others without",
+            "vllm:num_requests_waiting{engine=\"0\"} 1 1000\n\
+             vllm:num_requests_waiting{engine=\"1\"} 2\nvllm:num_requests_waiting{engine=\"2\"} 3\n",
+            [value(6.0, 1), MISSING, MISSING],
+        ),
+        (
             "labels with braces, commas, quotes and line ends inside",
             "vllm:num_requests_waiting{model_name=\"a} 9, {b=\\\"c\\\"\\n\"} 4\n\
              vllm:num_requests_running{model_name=\"größe 日本\",} 2\n",
