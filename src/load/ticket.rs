@@ -29,6 +29,12 @@ impl Ticket {
         }
     }
 
+    /// Where it is; `None` if at no endpoint of the pool.
+    #[must_use]
+    pub const fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
     /// Its prompt has been read: what is left of it is a request that runs.
     pub fn prompt_read(&mut self, in_flight: &mut InFlight, pool: &Pool) {
         let tokens = mem::take(&mut self.load.tokens);
@@ -44,15 +50,23 @@ impl Ticket {
         }
     }
 
-    /// It went on to another endpoint, which may be none of the pool.
-    pub fn moved(&mut self, in_flight: &mut InFlight, pool: &Pool, to: SocketAddr) {
-        if self.address != Some(to) {
-            if let Some(from) = self.address {
-                in_flight.end_at(pool, from, self.load);
-            }
-            in_flight.begin_at(pool, to, self.load);
-            self.address = Some(to);
+    /// It is with the endpoint at `to`, which may be none of the pool. Tells the one that it has left
+    /// for that, if it is another.
+    pub fn moved(
+        &mut self,
+        in_flight: &mut InFlight,
+        pool: &Pool,
+        to: SocketAddr,
+    ) -> Option<SocketAddr> {
+        if self.address == Some(to) {
+            return None;
         }
+        let from = self.address.replace(to);
+        if let Some(from) = from {
+            in_flight.end_at(pool, from, self.load);
+        }
+        in_flight.begin_at(pool, to, self.load);
+        from
     }
 
     /// It is over.

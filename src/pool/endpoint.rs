@@ -15,6 +15,8 @@ pub struct Endpoint {
     scraped_at: Option<Timestamp>,
     /// What was in flight to it then.
     load_at_scrape: Load,
+    /// When it was last found to fail.
+    failed_at: Option<Timestamp>,
 }
 
 impl Endpoint {
@@ -25,12 +27,17 @@ impl Endpoint {
             metrics: EndpointMetrics::default(),
             scraped_at: None,
             load_at_scrape: Load::default(),
+            failed_at: None,
         }
     }
 
     pub(super) fn record(&mut self, metrics: EndpointMetrics, at: Timestamp) {
         self.metrics = metrics;
         self.scraped_at = Some(at);
+    }
+
+    pub(super) fn fail(&mut self, at: Timestamp) {
+        self.failed_at = self.failed_at.max(Some(at));
     }
 
     pub(super) const fn record_load(&mut self, load: Load) {
@@ -86,10 +93,19 @@ impl Endpoint {
         self.scraped_at
     }
 
-    /// Whether it has answered a scrape within the time that metrics stay fresh. That its
-    /// exposition lacks a signal makes it no less healthy.
+    /// When it was found to fail, if it has not answered a scrape since.
+    #[must_use]
+    pub fn failed_at(&self) -> Option<Timestamp> {
+        self.failed_at.filter(|_| self.failed_at >= self.scraped_at)
+    }
+
+    /// Whether it has answered a scrape within the time that metrics stay fresh, and was not found
+    /// to fail since. That its exposition lacks a signal makes it no less healthy.
     #[must_use]
     pub fn is_healthy(&self, freshness: Freshness) -> bool {
-        self.scraped_at.is_some_and(|at| freshness.holds(at))
+        // A failure is forgotten when what was scraped before it is: a clock set back is waited for no
+        // longer than that.
+        let is_fresh = |at: Option<Timestamp>| at.is_some_and(|at| freshness.holds(at));
+        is_fresh(self.scraped_at) && !is_fresh(self.failed_at())
     }
 }

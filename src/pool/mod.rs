@@ -70,6 +70,16 @@ impl Pool {
         }
     }
 
+    /// Records that nothing can be had from the endpoint at `address`, until it answers a scrape.
+    ///
+    /// Its metrics would tell of an endpoint with little to do for as long as they are fresh: what it
+    /// refuses is no load. So it would be sent whatever comes.
+    pub fn record_failure(&mut self, address: SocketAddr, at: Timestamp) {
+        if let Some(endpoint) = self.get_mut(address) {
+            endpoint.fail(at);
+        }
+    }
+
     /// The place of the endpoint at `address` among all.
     #[must_use]
     pub fn position(&self, address: SocketAddr) -> Option<usize> {
@@ -84,6 +94,9 @@ impl Pool {
             if let (Some(endpoint), Some(scraped)) = (self.get_mut(address), scraped) {
                 endpoint.record(scraped.metrics, scraped.at);
                 endpoint.record_load(scraped.load);
+                if let Some(at) = scraped.failed_at {
+                    endpoint.fail(at);
+                }
             }
         }
     }

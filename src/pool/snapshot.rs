@@ -26,6 +26,8 @@ pub struct Scraped {
     pub at: Timestamp,
     /// What was in flight to it then.
     pub load: Load,
+    /// When it was found to fail since, if it was.
+    pub failed_at: Option<Timestamp>,
 }
 
 /// Bytes that are no snapshot: written by an incompatible build under the same keys.
@@ -50,6 +52,7 @@ struct SharedMetrics<Name, Lora> {
     process: Process,
     engine: Option<Name>,
     load: Load,
+    failed_at: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +102,7 @@ impl From<SharedMetrics<Box<str>, LoraAdapters>> for Scraped {
             ),
             at,
             load: shared.load,
+            failed_at: shared.failed_at,
         }
     }
 }
@@ -124,6 +128,7 @@ pub fn encode_snapshot(pool: &Pool, generation: u64) -> Result<Vec<u8>, Snapshot
                 process: endpoint.metrics().process(),
                 engine: endpoint.metrics().engine(),
                 load: endpoint.load_at_scrape(),
+                failed_at: endpoint.failed_at(),
             });
             (endpoint.address(), metrics)
         })
@@ -235,8 +240,9 @@ mod tests {
             (started, any::<u32>()),
             prop::option::of(any::<String>()),
             load,
+            prop::option::of(0..4_u64),
         )
-            .prop_map(|(at, observations, lora, process, engine, load)| {
+            .prop_map(|(at, observations, lora, process, engine, load, later)| {
                 let mut metrics = EndpointMetrics::default();
                 let signals = Signal::ALL.into_iter().chain([Signal::Custom(0)]);
                 for (signal, observation) in signals.zip(observations) {
@@ -254,6 +260,7 @@ mod tests {
                     metrics,
                     at: Timestamp::from_millis(at),
                     load: Load { requests, tokens },
+                    failed_at: later.map(|later| Timestamp::from_millis(at + later)),
                 }
             })
     }
@@ -273,9 +280,12 @@ mod tests {
             let mut expected = Vec::new();
             for (port, scraped) in observed {
                 let address = SocketAddr::from(([10, 0, 0, 1], port));
-                if let Some(Scraped { metrics, at, load }) = &scraped {
-                    theirs.record(address, metrics.clone(), *at);
-                    theirs.record_load(address, *load);
+                if let Some(scraped) = &scraped {
+                    theirs.record(address, scraped.metrics.clone(), scraped.at);
+                    theirs.record_load(address, scraped.load);
+                    if let Some(failed_at) = scraped.failed_at {
+                        theirs.record_failure(address, failed_at);
+                    }
                 }
                 expected.push((address, scraped));
             }
@@ -292,6 +302,7 @@ mod tests {
                     metrics: endpoint.metrics().clone(),
                     at,
                     load: endpoint.load_at_scrape(),
+                    failed_at: endpoint.failed_at(),
                 });
                 prop_assert_eq!(&found, scraped);
                 let incarnation = scraped.as_ref().map(|it| it.metrics.process().incarnation);

@@ -191,6 +191,17 @@ pub(super) fn upstream_address() -> Result<Option<Vec<u8>>, HostError> {
     hostcalls::get_property(vec!["upstream", "address"]).map_err(failed("get_property"))
 }
 
+/// Whether Envoy answers by itself because it got no connection to the endpoint.
+pub(super) fn is_unreachable() -> Result<bool, HostError> {
+    /// Envoy's flag `UF`.
+    const UPSTREAM_CONNECTION_FAILURE: u64 = 0x20;
+    let flags =
+        hostcalls::get_property(vec!["response", "flags"]).map_err(failed("get_property"))?;
+    let flags = flags.and_then(|flags| flags.try_into().ok());
+    let flags = u64::from_le_bytes(flags.unwrap_or_default());
+    Ok(flags & UPSTREAM_CONNECTION_FAILURE != 0)
+}
+
 /// Answers the request from here. Once a stream; the headers are given up with it.
 pub(super) fn local_reply(
     status: u16,

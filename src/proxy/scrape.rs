@@ -101,6 +101,12 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether it tells that the endpoint is not there: that its metrics cannot be read, or come late,
+    /// does not keep it from serving.
+    pub(super) const fn is_absence(&self) -> bool {
+        matches!(self, Self::Broken | Self::Status(Some(503)))
+    }
+
     /// What it is counted as.
     pub(super) const fn reason(&self) -> FailureReason {
         match self {

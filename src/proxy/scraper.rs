@@ -145,7 +145,12 @@ impl Scraper {
             Ok(exposition) => exposition,
             Err(failure) => {
                 self.failed(index, endpoint, &failure, now);
-                return false;
+                let is_absent = failure.is_absence();
+                if is_absent {
+                    let address = endpoint.address();
+                    pool.record_failure(address, now);
+                }
+                return is_absent;
             }
         };
         let metrics = source.read(&self.settings.engines, endpoint, &exposition, now);

@@ -158,9 +158,21 @@ impl WorkerPool {
         ticket.prompt_read(&mut self.load, &self.pool);
     }
 
-    /// A request went on to the endpoint at `address`.
-    pub(super) fn moved(&mut self, ticket: &mut Ticket, address: SocketAddr) {
-        ticket.moved(&mut self.load, &self.pool, address);
+    /// A request is with the endpoint at `address`. Tells the one that it has left for that, if it is
+    /// another.
+    pub(super) fn moved(&mut self, ticket: &mut Ticket, address: SocketAddr) -> Option<SocketAddr> {
+        ticket.moved(&mut self.load, &self.pool, address)
+    }
+
+    /// A request could not be brought to the endpoint at `address`.
+    pub(super) fn unreachable(&mut self, address: SocketAddr, now: Timestamp) {
+        let endpoint = self.pool.get(address);
+        if endpoint.is_some_and(|endpoint| endpoint.failed_at().is_none()) {
+            log::info!(
+                "endpoint {address}: a request did not reach it; passed over until it answers a scrape"
+            );
+        }
+        self.pool.record_failure(address, now);
     }
 
     /// A request is over, whatever its end.

@@ -160,9 +160,14 @@ impl Stream {
     }
 
     /// The headers of the answer have come, from an endpoint or from Envoy.
-    fn begin_answer(&mut self, worker: &mut Worker, end_of_stream: bool) -> Result<(), Refusal> {
+    fn begin_answer(
+        &mut self,
+        worker: &mut Worker,
+        num_headers: usize,
+        end_of_stream: bool,
+    ) -> Result<(), Refusal> {
         if let Some(underway) = &mut self.underway {
-            underway.answer_begins(worker);
+            underway.answer_begins(worker, num_headers);
         }
         let answer = mem::take(&mut self.answer);
         self.answer = answer.begin(&worker.destination, &self.told, end_of_stream)?;
@@ -260,11 +265,12 @@ impl HttpContext for Stream {
         self.proceed(ended)
     }
 
-    fn on_http_response_headers(&mut self, _num_headers: usize, end_of_stream: bool) -> Action {
+    fn on_http_response_headers(&mut self, num_headers: usize, end_of_stream: bool) -> Action {
         match self.state {
             State::Routed => {
-                let begun =
-                    self.with_worker(|stream, worker| stream.begin_answer(worker, end_of_stream));
+                let begun = self.with_worker(|stream, worker| {
+                    stream.begin_answer(worker, num_headers, end_of_stream)
+                });
                 if let Err(error) = begun {
                     log::error!("answer not read: {error}");
                 }

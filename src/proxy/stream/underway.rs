@@ -12,6 +12,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// More headers than Envoy's own answers have here: what it adds to all answers comes later.
+const HEADERS_OF_SERVERS: usize = 5;
+
 /// What a request that has been routed counts as, at the endpoints of one pool.
 #[derive(Debug)]
 pub(super) struct Underway {
@@ -61,19 +64,23 @@ impl Underway {
         }
     }
 
-    /// The headers of the answer have come, from whoever gives it.
-    pub(super) fn answer_begins(&mut self, worker: &mut Worker) {
-        if !self.may_move {
-            return;
-        }
-        let Ok(Some(address)) = host::upstream_address() else {
+    /// So many headers of the answer have come, from an endpoint or from Envoy.
+    pub(super) fn answer_begins(&mut self, worker: &mut Worker, num_headers: usize) {
+        let Some(pool) = worker.pools.get_mut(self.pool) else {
             return;
         };
-        let address = core::str::from_utf8(&address).ok();
-        if let Some(address) = address.and_then(|address| address.parse::<SocketAddr>().ok())
-            && let Some(pool) = worker.pools.get_mut(self.pool)
+        if self.may_move
+            && let Ok(Some(address)) = host::upstream_address()
+            && let Some(address) = parsed(&address)
+            && let Some(left) = pool.moved(&mut self.answering, address)
         {
-            pool.moved(&mut self.answering, address);
+            unreachable(pool, left);
+        }
+        if num_headers < HEADERS_OF_SERVERS
+            && let Some(address) = self.answering.address()
+            && host::is_unreachable().is_ok_and(|is_unreachable| is_unreachable)
+        {
+            unreachable(pool, address);
         }
     }
 
@@ -100,4 +107,14 @@ impl Underway {
             }
         }
     }
+}
+
+fn unreachable(pool: &mut WorkerPool, address: SocketAddr) {
+    if let Ok(now) = host::now() {
+        pool.unreachable(address, now);
+    }
+}
+
+fn parsed(address: &[u8]) -> Option<SocketAddr> {
+    core::str::from_utf8(address).ok()?.parse().ok()
 }

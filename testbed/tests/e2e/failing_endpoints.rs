@@ -1,22 +1,23 @@
-//! An endpoint that fails takes nothing from the others: their metrics stay fresh, and no request
-//! is lost.
+//! An endpoint that fails takes nothing from the others: their metrics stay fresh, and requests go to
+//! them.
 
 use std::net::SocketAddr;
 
 use anyhow::Result;
+use hyper::StatusCode;
 use serde_json::json;
 use testbed::{
-    bed,
+    bed::{self, Bed},
     client::{Connection, Protocol},
     envoy::{Envoy, HandOver},
-    model_server::{Load, MetricsFault, ModelServer},
+    model_server::{Load, MetricsFault, ModelServer, SimulatorConfig},
     poll,
 };
 use tokio::net::TcpSocket;
 
 use crate::support::{
-    INTERVAL, PATIENCE, assert_filter_never_failed, chat, connections_to_every_worker,
-    scraping_every, served_by,
+    INTERVAL, NEVER_STALE, PATIENCE, assert_filter_never_failed, bed_with, chat, chat_as, closed,
+    connections_to_every_worker, queue, scraping_every, served_by, server_of,
 };
 
 /// An address at which connections are refused: its port is taken, and nobody listens.
@@ -94,6 +95,74 @@ async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
         assert_filter_never_failed(&envoy).await?;
     }
     Ok(())
+}
+
+/// A bed in which metrics do not get stale within a test.
+async fn never_stale(hand_over: HandOver, loads: &[Load]) -> Result<Bed> {
+    let patch = json!({ "metrics": { "staleAfter": NEVER_STALE } });
+    bed_with(hand_over, &patch, loads).await
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_a_request_gets_no_other_until_it_is_back() -> Result<()> {
+    for hand_over in HandOver::ALL {
+        let mut bed = never_stale(hand_over, &[queue(0), queue(500)]).await?;
+        // Of one worker: each has to find out by itself, if the scrapes do not before.
+        let mut connection = bed.connect(Protocol::Http1).await?;
+        let gone = bed.servers.remove(0);
+        let address = gone.address();
+        drop(gone);
+        closed(address).await?;
+
+        let mut lost = 0;
+        for _ in 0..10 {
+            let reply = connection.send(chat()?).await?;
+            match reply.status {
+                StatusCode::OK => assert_eq!(server_of(&reply)?, bed.servers[0].address()),
+                StatusCode::SERVICE_UNAVAILABLE => lost += 1,
+                status => panic!("{status}: {}", reply.text()),
+            }
+        }
+        // A retry goes to the next of the ranking, where there is one.
+        let unavoidable = u32::from(hand_over != HandOver::OverrideHost);
+        assert!(lost <= unavoidable, "{hand_over:?}: {lost} lost");
+
+        let config = SimulatorConfig {
+            model: "llama".to_owned(),
+            ..SimulatorConfig::default()
+        };
+        let _back = ModelServer::simulate_at(address, config).await?;
+        poll::until("the server to be chosen again", PATIENCE, async || {
+            let served = served_by(&mut connection, chat()?).await?;
+            Ok((served == address).then_some(()))
+        })
+        .await?;
+        assert_filter_never_failed(&bed.envoy).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_a_scrape_is_no_candidate_in_any_worker() -> Result<()> {
+    let loads = [queue(0), queue(500)];
+    let mut bed = never_stale(HandOver::OriginalDstHeader, &loads).await?;
+    let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
+    // The busy one: no request goes there, and none finds out.
+    let gone = bed.servers.remove(1).address();
+    closed(gone).await?;
+    let mut attempts = 0;
+    for (number, connection) in connections.iter_mut().enumerate() {
+        poll::until("a decision without the server", PATIENCE, async || {
+            attempts += 1;
+            let id = format!("{number}-{attempts}");
+            let reply = connection.send(chat_as(&id)?).await?;
+            assert_eq!(server_of(&reply)?, bed.servers[0].address());
+            let decision = bed.envoy.decision_on(&id).await?;
+            Ok(decision.candidate(gone).is_none().then_some(()))
+        })
+        .await?;
+    }
+    assert_filter_never_failed(&bed.envoy).await
 }
 
 #[tokio::test]

@@ -15,13 +15,18 @@ use testbed::{
     client::{self, Body, Connection, Protocol, Reply},
     envoy::{Configuration, Envoy, HandOver, WORKERS},
     model_server::{Load, ModelServer, Received},
+    poll,
 };
+use tokio::net::TcpStream;
 
 /// The path of chat completions.
 pub(crate) const CHAT: &str = "/v1/chat/completions";
 
 /// The scrape interval of tests that do not measure time: short, so that they begin soon.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
+
+/// So long that metrics do not get stale within a test.
+pub(crate) const NEVER_STALE: &str = "10m";
 
 /// How long anything may take that is waited for: far longer than it takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +57,15 @@ pub(crate) fn scraping_every(interval: Duration, hand_over: HandOver) -> Result<
     let interval = format!("{}ms", interval.as_millis());
     let metrics = json!({ "interval": interval, "idleInterval": interval });
     Configuration::shipped(hand_over)?.merge_plugin_configuration(&json!({ "metrics": metrics }))
+}
+
+/// These model servers as a pool, each with the metrics of another one: what is known of a server
+/// outlives it.
+pub(crate) fn with_metrics_of(others: &[ModelServer], servers: &[ModelServer]) -> Value {
+    let pool = servers.iter().zip(others).map(|(server, other)| {
+        json!({ "address": server.address(), "scrape": { "address": other.address() } })
+    });
+    pool.collect()
 }
 
 /// A bed with these loads, for tests that do not measure time.
@@ -217,4 +231,12 @@ pub(crate) async fn assert_filter_never_failed(envoy: &Envoy) -> Result<()> {
         assert_eq!(envoy.log_lines_containing(sign), Vec::<String>::new());
     }
     Ok(())
+}
+
+/// Waits until nothing listens there any more.
+pub(crate) async fn closed(address: SocketAddr) -> Result<()> {
+    poll::until("a port to be closed", PATIENCE, async || {
+        Ok(TcpStream::connect(address).await.is_err().then_some(()))
+    })
+    .await
 }
