@@ -59,10 +59,10 @@ pub(crate) fn bench(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
     let mut group = criterion.benchmark_group("snapshot");
     for endpoints in [100, 1000] {
         let mut pool = pool(endpoints);
-        let encoded = encode_snapshot(&pool, 1)?;
+        let encoded = encode_snapshot(&pool, &[], 1)?;
         group.throughput(Throughput::Bytes(encoded.len() as u64));
         group.bench_function(BenchmarkId::new("encode", endpoints), |bencher| {
-            bencher.iter(|| encode_snapshot(black_box(&pool), 1).is_ok());
+            bencher.iter(|| encode_snapshot(black_box(&pool), &[], 1).is_ok());
         });
         group.bench_function(BenchmarkId::new("decode and apply", endpoints), |bencher| {
             bencher.iter(|| {

@@ -132,7 +132,7 @@ fn check(metrics: &EndpointMetrics, engine: &Engine, now: Timestamp) {
     let address = SocketAddr::from(([10, 0, 0, 1], 8000));
     let mut pool = Pool::new(&[DiscoveredEndpoint::at(address)]);
     pool.record(address, metrics.clone(), now);
-    let snapshot = encode_snapshot(&pool, 1).and_then(|bytes| Snapshot::decode(&bytes));
+    let snapshot = encode_snapshot(&pool, &[], 1).and_then(|bytes| Snapshot::decode(&bytes));
     let endpoints = snapshot
         .map(|snapshot| snapshot.endpoints)
         .unwrap_or_default();
@@ -140,6 +140,7 @@ fn check(metrics: &EndpointMetrics, engine: &Engine, now: Timestamp) {
         metrics: metrics.clone(),
         at: now,
         load: Load::default(),
+        failed_at: None,
     };
     assert_eq!(endpoints, [(address, Some(scraped))]);
 }

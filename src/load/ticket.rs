@@ -114,9 +114,9 @@ mod tests {
         let other = Ticket::begin(&mut counts, &pool, 0, load(1, 50));
         assert_eq!(all(&counts, &pool), [(1, 2, 150)]);
 
-        one.moved(&mut counts, &pool, address(1));
+        assert_eq!(one.moved(&mut counts, &pool, address(1)), None);
         assert_eq!(all(&counts, &pool), [(1, 2, 150)], "where it was");
-        one.moved(&mut counts, &pool, address(3));
+        assert_eq!(one.moved(&mut counts, &pool, address(3)), Some(address(1)));
         assert_eq!(all(&counts, &pool), [(1, 1, 50), (3, 1, 100)]);
         one.prompt_read(&mut counts, &pool);
         one.prompt_read(&mut counts, &pool);

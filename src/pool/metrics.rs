@@ -272,6 +272,20 @@ impl EndpointMetrics {
         self.engine = engine.map(Box::from);
     }
 
+    /// Puts into each place of the custom metrics what is in one of these, and nothing where there is
+    /// none.
+    pub(super) fn rearrange_custom(&mut self, places: &[Option<u16>]) {
+        let observation = |place: &Option<u16>| match place {
+            Some(index) => self.observation(Signal::Custom(*index)),
+            None => Observation::Missing,
+        };
+        let custom: Vec<_> = places.iter().map(observation).collect();
+        self.observations.truncate(Signal::ALL.len());
+        for (index, observation) in (0..).zip(custom) {
+            self.set(Signal::Custom(index), observation);
+        }
+    }
+
     /// The observations by their places, for the snapshot.
     pub(crate) fn observations(&self) -> &[Observation] {
         &self.observations

@@ -13,6 +13,8 @@ use crate::{load::Load, time::Timestamp};
 pub struct Snapshot {
     /// Counts the snapshots published; a reader that knows this one need not read it again.
     pub generation: u64,
+    /// The names of the custom metrics; [`Signal::Custom`](super::Signal::Custom) counts in this list.
+    pub custom_metrics: Vec<Box<str>>,
     /// What each endpoint answered; `None` if it never has.
     pub endpoints: Vec<(SocketAddr, Option<Scraped>)>,
 }
@@ -37,8 +39,9 @@ pub struct SnapshotError(#[from] postcard::Error);
 
 /// A [`Snapshot`] as it is shared.
 #[derive(Serialize, Deserialize)]
-struct Shared<Metrics> {
+struct Shared<Name, Metrics> {
     generation: u64,
+    custom_metrics: Vec<Name>,
     endpoints: Vec<(SocketAddr, Option<Metrics>)>,
 }
 
@@ -107,11 +110,15 @@ impl From<SharedMetrics<Box<str>, LoraAdapters>> for Scraped {
     }
 }
 
-/// Encodes what `pool` knows.
+/// Encodes what `pool` knows, with `custom_metrics` as its custom metrics are called.
 ///
 /// # Errors
 /// None that a pool can cause; the encoder's own are passed on.
-pub fn encode_snapshot(pool: &Pool, generation: u64) -> Result<Vec<u8>, SnapshotError> {
+pub fn encode_snapshot(
+    pool: &Pool,
+    custom_metrics: &[String],
+    generation: u64,
+) -> Result<Vec<u8>, SnapshotError> {
     let endpoints = pool
         .endpoints()
         .iter()
@@ -135,6 +142,7 @@ pub fn encode_snapshot(pool: &Pool, generation: u64) -> Result<Vec<u8>, Snapshot
         .collect();
     Ok(postcard::to_allocvec(&Shared {
         generation,
+        custom_metrics: custom_metrics.iter().collect(),
         endpoints,
     })?)
 }
@@ -145,7 +153,8 @@ impl Snapshot {
     /// # Errors
     /// When the bytes are anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let shared: Shared<SharedMetrics<Box<str>, LoraAdapters>> = postcard::from_bytes(bytes)?;
+        let shared: Shared<Box<str>, SharedMetrics<Box<str>, LoraAdapters>> =
+            postcard::from_bytes(bytes)?;
         let endpoints = shared
             .endpoints
             .into_iter()
@@ -153,8 +162,30 @@ impl Snapshot {
             .collect();
         Ok(Self {
             generation: shared.generation,
+            custom_metrics: shared.custom_metrics,
             endpoints,
         })
+    }
+
+    /// The same with custom metrics in the order of `names`, which another configuration has in another
+    /// order, or not at all. One that the snapshot does not have is missing.
+    #[must_use]
+    pub fn with_custom_metrics(mut self, names: &[String]) -> Self {
+        let theirs = self.custom_metrics.iter().map(|name| &**name);
+        if theirs.clone().eq(names) {
+            return self;
+        }
+        let places = names.iter().map(|name| {
+            let place = theirs.clone().position(|theirs| theirs == name)?;
+            u16::try_from(place).ok()
+        });
+        let places: Vec<_> = places.collect();
+        let scraped = self.endpoints.iter_mut();
+        for scraped in scraped.filter_map(|(_, scraped)| scraped.as_mut()) {
+            scraped.metrics.rearrange_custom(&places);
+        }
+        self.custom_metrics = names.iter().map(|name| name.as_str().into()).collect();
+        self
     }
 }
 
@@ -189,7 +220,7 @@ mod tests {
             metrics,
             Timestamp::from_millis(1),
         );
-        let bytes = encode_snapshot(&theirs, 1).unwrap();
+        let bytes = encode_snapshot(&theirs, &[], 1).unwrap();
         ours.apply(Snapshot::decode(&bytes).unwrap());
 
         let scraped: Vec<_> = ours
@@ -204,6 +235,49 @@ mod tests {
                 ("10.0.0.1:3", Some(Timestamp::from_millis(1)))
             ]
         );
+    }
+
+    #[test]
+    fn custom_metrics_go_by_their_names() {
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let at = Timestamp::from_millis(7);
+        let address = ([10, 0, 0, 1], 1).into();
+        let mut metrics = EndpointMetrics::default();
+        for (signal, value) in [
+            (Signal::WaitingRequests, 3.0),
+            (Signal::Custom(0), 10.0),
+            (Signal::Custom(1), 20.0),
+        ] {
+            metrics.observe(signal, value, at);
+        }
+        let mut theirs = pool(&[1]);
+        theirs.record(address, metrics, at);
+        let bytes = encode_snapshot(&theirs, &names(&["a", "b"]), 1).unwrap();
+        for (wanted, expected) in [
+            (&["a", "b"][..], [Some(10.0), Some(20.0), None]),
+            (&["b", "a"], [Some(20.0), Some(10.0), None]),
+            (&["c", "b"], [None, Some(20.0), None]),
+            (&["a", "c", "b"], [Some(10.0), None, Some(20.0)]),
+            (&["c"], [None; 3]),
+            (&[], [None; 3]),
+        ] {
+            let mut ours = pool(&[1]);
+            let snapshot = Snapshot::decode(&bytes).unwrap();
+            ours.apply(snapshot.with_custom_metrics(&names(wanted)));
+            let metrics = ours.get(address).unwrap().metrics();
+            let value = |signal| match metrics.observation(signal) {
+                Observation::Value { value, .. } => Some(value),
+                _ => None,
+            };
+            let custom = [0, 1, 2].map(|index| value(Signal::Custom(index)));
+            assert_eq!(custom, expected, "{wanted:?}");
+            assert_eq!(value(Signal::WaitingRequests), Some(3.0));
+        }
     }
 
     fn observation() -> impl Strategy<Value = Observation> {
@@ -290,8 +364,9 @@ mod tests {
                 expected.push((address, scraped));
             }
 
-            let bytes = encode_snapshot(&theirs, generation)?;
-            let snapshot = Snapshot::decode(&bytes)?;
+            let custom = ["depth".to_owned()];
+            let bytes = encode_snapshot(&theirs, &custom, generation)?;
+            let snapshot = Snapshot::decode(&bytes)?.with_custom_metrics(&custom);
             prop_assert_eq!(snapshot.generation, generation);
             prop_assert_eq!(&snapshot.endpoints, &expected);
 

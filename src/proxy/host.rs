@@ -186,7 +186,7 @@ impl ResponseHeaders {
     }
 }
 
-/// The endpoint that the response comes from, as `ip:port`; `None` where Envoy answers by itself.
+/// The endpoint that the request was sent to last, as `ip:port`; `None` where it was sent to none.
 pub(super) fn upstream_address() -> Result<Option<Vec<u8>>, HostError> {
     hostcalls::get_property(vec!["upstream", "address"]).map_err(failed("get_property"))
 }
@@ -200,6 +200,13 @@ pub(super) fn is_unreachable() -> Result<bool, HostError> {
     let flags = flags.and_then(|flags| flags.try_into().ok());
     let flags = u64::from_le_bytes(flags.unwrap_or_default());
     Ok(flags & UPSTREAM_CONNECTION_FAILURE != 0)
+}
+
+/// Whether the response comes from an endpoint, and not from Envoy itself.
+pub(super) fn is_upstream_response() -> Result<bool, HostError> {
+    let details = hostcalls::get_property(vec!["response", "code_details"])
+        .map_err(failed("get_property"))?;
+    Ok(details.is_some_and(|details| details == b"via_upstream"))
 }
 
 /// Answers the request from here. Once a stream; the headers are given up with it.

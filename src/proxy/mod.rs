@@ -2,8 +2,8 @@
 //! `proxy_wasm`, and one without decisions.
 //!
 //! A panic takes the VM of its worker down, and every request of that worker with it until Envoy
-//! has made a new one. So nothing here panics: host calls go through [`host`], which returns
-//! `Result`, and what goes wrong for one request is answered for that request.
+//! has made a new one. So nothing here panics: host calls go through [`host`], which asks for nothing
+//! that makes the SDK panic, and what goes wrong for one request is answered for that request.
 
 mod destination;
 mod header_map;

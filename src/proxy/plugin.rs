@@ -71,6 +71,7 @@ impl Configured {
                 log::error!("pool '{}': {error}", pool.name);
             }
         }
+        worker.follow_endpoints();
         // The last, since its calls are made for other contexts than this one.
         stream::answer_overdue(worker, now);
     }

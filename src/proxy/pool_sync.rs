@@ -56,8 +56,9 @@ impl PoolSync {
     ) -> Result<(), HostError> {
         // What the others have routed first: an endpoint that has restarted since has lost that too.
         worker.exchange(now);
-        if self.scraper.is_none() && self.shared.refresh(&mut worker.pool)? {
-            worker.follow_endpoints();
+        let custom_metrics = self.settings.engines.custom_metrics();
+        if self.scraper.is_none() && self.shared.refresh(&mut worker.pool, custom_metrics)? {
+            worker.has_learned = true;
         }
         let configuration = claim.configuration;
         let successor = match self.shared.hold_lease(claim, now, tick)? {
@@ -88,9 +89,9 @@ impl PoolSync {
         worker.routed.clear();
         scraper.scrape_due(&worker.pool, now);
         if self.unpublished {
-            worker.follow_endpoints();
+            worker.has_learned = true;
             scraper.tell_lacks(&worker.pool);
-            self.shared.publish(&worker.pool)?;
+            self.shared.publish(&worker.pool, custom_metrics)?;
             self.unpublished = false;
         }
         Ok(())

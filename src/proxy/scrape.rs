@@ -123,12 +123,11 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotSent { cluster, error } => {
-                write!(
-                    f,
-                    "not sent through the cluster {cluster:?}, if there is one: {error}"
-                )
-            }
+            Self::NotSent { cluster, error } => write!(
+                f,
+                "Envoy does not send it through the cluster {cluster:?}: there is none, it has no host \
+                 by the header {ORIGINAL_DST_HOST}, or its circuit breaker is open ({error})"
+            ),
             Self::Broken => f.write_str("the connection broke before the answer was complete"),
             Self::Unreadable(error) => error.fmt(f),
             Self::Status(Some(503)) => f.write_str("status 503, or nothing to connect to"),
@@ -143,7 +142,7 @@ impl fmt::Display for Failure {
 /// The failures that are told apart where they are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureReason {
-    /// Envoy did not take the call: the cluster is unknown, for one.
+    /// Envoy did not take the call: the cluster is unknown, has no host or no room.
     NotSent,
     /// The connection broke before the answer was complete.
     NoAnswer,

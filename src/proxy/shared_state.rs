@@ -128,15 +128,20 @@ impl SharedState {
         Ok(told.cloned().unwrap_or_default())
     }
 
-    /// Brings `pool` up to what was last published, if that has changed; tells whether it has.
-    pub(super) fn refresh(&mut self, pool: &mut Pool) -> Result<bool, HostError> {
+    /// Brings `pool`, which has these `custom_metrics`, up to what was last published, if that has
+    /// changed; tells whether it has.
+    pub(super) fn refresh(
+        &mut self,
+        pool: &mut Pool,
+        custom_metrics: &[String],
+    ) -> Result<bool, HostError> {
         if self.published_generation()? == self.generation {
             return Ok(false);
         }
         match Snapshot::decode(&host::shared(&self.snapshot_key)?.bytes) {
             Ok(snapshot) => {
                 self.generation = snapshot.generation;
-                pool.apply(snapshot);
+                pool.apply(snapshot.with_custom_metrics(custom_metrics));
                 Ok(true)
             }
             Err(error) => {
@@ -146,11 +151,15 @@ impl SharedState {
         }
     }
 
-    /// Publishes `pool` for the other VMs. The snapshot goes first, so that a generation never
-    /// stands for an older one.
-    pub(super) fn publish(&mut self, pool: &Pool) -> Result<(), HostError> {
+    /// Publishes `pool`, which has these `custom_metrics`, for the other VMs. The snapshot goes first,
+    /// so that a generation never stands for an older one.
+    pub(super) fn publish(
+        &mut self,
+        pool: &Pool,
+        custom_metrics: &[String],
+    ) -> Result<(), HostError> {
         let generation = self.published_generation()?.max(self.generation) + 1;
-        match encode_snapshot(pool, generation) {
+        match encode_snapshot(pool, custom_metrics, generation) {
             Ok(bytes) => {
                 host::set_shared(&self.snapshot_key, &bytes)?;
                 host::set_shared(&self.generation_key, &generation.to_le_bytes())?;

@@ -1,6 +1,6 @@
 //! What the streams of one VM share.
 
-use core::time::Duration;
+use core::{mem, time::Duration};
 use std::net::SocketAddr;
 
 use fastrand::Rng;
@@ -37,6 +37,9 @@ pub(super) struct Worker {
     pub(super) explanation: Option<ExplanationSettings>,
     pub(super) destination: DestinationSettings,
     pub(super) rng: Rng,
+    /// Tokens in a block of a prompt: of the largest that any pool asks for, since it is not yet known
+    /// for which one a prompt is when it is cut.
+    block_tokens: u32,
     /// The blocks of the prompt in hand, kept so that their memory is used again.
     pub(super) blocks: Vec<BlockHash>,
     /// By the ids of their contexts.
@@ -54,8 +57,10 @@ pub(super) struct WorkerPool {
     pub(super) load: InFlight,
     /// The prompts that they have read.
     pub(super) prefixes: PrefixIndex,
+    /// Whether something was learned of the endpoints that has not been followed.
+    pub(super) has_learned: bool,
     /// Tokens in a block of a prompt, by what the endpoints tell of their caches.
-    pub(super) block_tokens: u32,
+    block_tokens: u32,
     pub(super) scheduler: Scheduler,
     pub(super) disaggregation_headers: DisaggregationHeaders,
     /// The endpoints that requests were sent to since the scraper was told.
@@ -70,11 +75,13 @@ impl Worker {
         let rules = rules(&settings);
         let pools = settings.pools.into_iter();
         let pools = pools.map(|pool| WorkerPool::new(pool, rng.fork()));
+        let pools: Vec<_> = pools.collect::<Result<_, _>>()?;
         Ok(Self {
             rules,
             explanation: settings.explanation,
+            block_tokens: largest_block(&pools),
             blocks: Vec::new(),
-            pools: pools.collect::<Result<_, _>>()?,
+            pools,
             pool_chooser: settings.pool_chooser,
             models: settings.models,
             request: settings.request,
@@ -86,11 +93,29 @@ impl Worker {
         })
     }
 
-    /// How prompts are cut. It is not yet known for which pool one is, so the largest blocks count.
+    /// How prompts are cut.
     pub(super) fn prompt_blocks(&self) -> Blocks {
-        let block_tokens = self.pools.iter().map(|pool| pool.block_tokens).max();
-        prompt_blocks(block_tokens.unwrap_or_default(), self.request.prefix_bytes)
+        prompt_blocks(self.block_tokens, self.request.prefix_bytes)
     }
+
+    /// Follows what was learned of the endpoints.
+    pub(super) fn follow_endpoints(&mut self) {
+        for pool in self.pools.iter_mut().filter(|pool| pool.has_learned) {
+            pool.block_tokens = block_tokens(&pool.pool);
+        }
+        let block_tokens = largest_block(&self.pools);
+        let cut_otherwise = mem::replace(&mut self.block_tokens, block_tokens) != block_tokens;
+        for pool in &mut self.pools {
+            if mem::take(&mut pool.has_learned) || cut_otherwise {
+                pool.prefixes.follow(&pool.pool, block_tokens);
+            }
+        }
+    }
+}
+
+fn largest_block(pools: &[WorkerPool]) -> u32 {
+    let block_tokens = pools.iter().map(|pool| pool.block_tokens);
+    block_tokens.max().unwrap_or_default()
 }
 
 /// What `settings` say of headers, put together once.
@@ -128,6 +153,7 @@ impl WorkerPool {
         Ok(Self {
             metrics: RequestMetrics::define(&settings.name)?,
             peers,
+            has_learned: false,
             block_tokens: block_tokens(&pool),
             pool,
             load: InFlight::new(endpoints),
@@ -214,12 +240,6 @@ impl WorkerPool {
     pub(super) fn leave(&mut self) {
         let left = self.peers.leave(&SharedData);
         self.say(left.map(|()| None));
-    }
-
-    /// Follows what was learned of the endpoints.
-    pub(super) fn follow_endpoints(&mut self) {
-        self.block_tokens = block_tokens(&self.pool);
-        self.prefixes.follow(&self.pool, self.block_tokens);
     }
 
     const fn peers(&mut self) -> (&mut Peers, ViewMut<'_>) {

@@ -11,6 +11,10 @@ use crate::prefix::{BlockHash, BlockHasher, Blocks, Scope};
 /// by which a token id is hashed.
 const BYTES_PER_TOKEN: u64 = 4;
 
+/// Bytes that count at the most of a text that has not come: 16 million tokens, more than any model
+/// reads. A length is what a client says, and costs it nothing.
+const MAX_UNREAD: u64 = 64 << 20;
+
 /// Tokens of a block unless a server's are larger, as the Endpoint Picker has it.
 pub(super) const BLOCK_TOKENS: u32 = 64;
 
@@ -115,11 +119,16 @@ impl Prompt {
     }
 
     /// How many tokens its texts and token ids are, by estimate, when `unread` more bytes of the body
-    /// follow. Media are not among them; where there are any, nobody knows what follows.
+    /// follow, of which no more count than a model could read. Media are not among them; where there
+    /// are any, nobody knows what follows.
     #[must_use]
     pub fn estimated_tokens(&self, unread: u64) -> u64 {
         let counts = self.counts();
-        let unread = if counts.media == 0 { unread } else { 0 };
+        let unread = if counts.media == 0 {
+            unread.min(MAX_UNREAD)
+        } else {
+            0
+        };
         (counts.text_bytes + unread).div_ceil(BYTES_PER_TOKEN) + counts.token_ids
     }
 

@@ -171,6 +171,8 @@ fn what_is_not_read_of_a_text_counts_by_its_length() {
     for (body, unread, expected) in [
         (r#"{"messages":"abcdefgh"}"#, 0, 2),
         (r#"{"messages":"abcdefgh"}"#, 401, 103),
+        // More than anybody means, and nothing of it need ever come.
+        (r#"{"messages":"abcdefgh"}"#, u64::MAX, 2 + (16 << 20)),
         (image, 0, 1),
         (image, 400, 1),
     ] {

@@ -127,6 +127,17 @@ impl NameRestorer {
         Some(restored)
     }
 
+    /// Whether all that follows stays as it is, so that it need not be fed.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        let has_had_name = match &self.answer {
+            Answer::Json(document) => document.has_had_name(),
+            // The next event has a name again.
+            Answer::EventStream(_) => false,
+        };
+        has_had_name && self.held.is_empty()
+    }
+
     /// Where in the answer the served name ends in `chunk`, and where it began.
     fn names(&mut self, chunk: &[u8]) -> Vec<Range<u64>> {
         let mut names = Vec::new();

@@ -11,7 +11,10 @@ fn restore<'a>(kind: AnswerKind, chunks: impl IntoIterator<Item = &'a [u8]>) -> 
     let mut restorer = NameRestorer::new(kind, SERVED, REQUESTED);
     let mut answer = Vec::new();
     for chunk in chunks {
-        match restorer.feed(chunk, false) {
+        let is_done = restorer.is_done();
+        let restored = restorer.feed(chunk, false);
+        assert!(!is_done || restored.is_none(), "{restored:?}");
+        match restored {
             Some(restored) => answer.extend(restored),
             None => answer.extend(chunk),
         }
@@ -218,6 +221,40 @@ fn a_name_that_never_ends_is_not_kept() {
         assert!(restorer.held.len() <= 6 * 4 + 1, "{:?}", restorer.held);
     }
     assert_eq!(passed, answer.as_bytes());
+}
+
+#[test]
+fn behind_the_name_of_a_json_value_nothing_need_be_fed() {
+    for (kind, chunks, expected) in [
+        (
+            AnswerKind::Json,
+            ["{\"id\":1,", "\"model\":\"llama\","],
+            [false, true],
+        ),
+        (
+            AnswerKind::Json,
+            ["{\"model\":\"lla", "ma\","],
+            [false, true],
+        ),
+        (
+            AnswerKind::Json,
+            ["{\"model\":\"phi\",", "\"id\":1"],
+            [true, true],
+        ),
+        (AnswerKind::Json, ["<html>", "</html>"], [true, true]),
+        (
+            AnswerKind::EventStream,
+            ["data: {\"model\":\"llama\"}", "\n\n"],
+            [false, false],
+        ),
+    ] {
+        let mut restorer = NameRestorer::new(kind, "llama", "gpt-4o");
+        let done = chunks.map(|chunk| {
+            restorer.feed(chunk.as_bytes(), false);
+            restorer.is_done()
+        });
+        assert_eq!(done, expected, "{chunks:?}");
+    }
 }
 
 #[test]

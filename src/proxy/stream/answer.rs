@@ -1,13 +1,13 @@
 //! The answer of a model server, where it does not pass as it is.
 
+use std::net::SocketAddr;
+
 use crate::{
     config::DestinationSettings,
     models::{AnswerKind, NameRestorer},
     proxy::host::{self, HostError, ResponseHeaders},
-    scheduling::SessionSource,
+    scheduling::{Session, SessionSource},
 };
-
-const SET_COOKIE: &str = "set-cookie";
 
 /// What is done with the answer's body.
 #[derive(Debug, Default)]
@@ -23,9 +23,13 @@ pub(super) enum Answer {
 
 /// A header that the answer gets on its way to the client.
 #[derive(Debug)]
-pub(super) struct AnswerHeader {
-    pub(super) name: String,
-    pub(super) value: String,
+pub(super) enum AnswerHeader {
+    /// Says why it was sent where it was.
+    Explanation { name: String, value: String },
+    /// By which the client says next time where its session is.
+    Session { name: String, token: String },
+    /// The same in the cookie of this name.
+    SessionCookie { name: String, token: String },
 }
 
 impl AnswerHeader {
@@ -37,23 +41,45 @@ impl AnswerHeader {
         watched: &[String],
     ) -> Option<Self> {
         Some(match source {
-            SessionSource::Header(place) => Self {
-                name: watched.get(*place)?.clone(),
-                value: token,
-            },
-            SessionSource::Cookie(_, name) => Self {
-                name: SET_COOKIE.to_owned(),
-                value: format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax"),
-            },
+            SessionSource::Header(place) => {
+                let name = watched.get(*place)?.clone();
+                Self::Session { name, token }
+            }
+            SessionSource::Cookie(_, name) => {
+                let name = name.clone();
+                Self::SessionCookie { name, token }
+            }
         })
+    }
+
+    /// Whether it tells of the endpoint that answers: not where Envoy does.
+    const fn is_of_server(&self) -> bool {
+        match self {
+            Self::Explanation { .. } => false,
+            Self::Session { .. } | Self::SessionCookie { .. } => true,
+        }
+    }
+
+    /// The answer comes from the endpoint at `address`, not from the one that was chosen.
+    pub(super) fn moved(&mut self, address: SocketAddr) {
+        match self {
+            Self::Explanation { .. } => {}
+            Self::Session { token, .. } | Self::SessionCookie { token, .. } => {
+                *token = Session::token(address);
+            }
+        }
     }
 
     /// Puts it into an answer, beside the server's own cookies.
     pub(super) fn tell(&self, headers: &ResponseHeaders) -> Result<(), HostError> {
-        if self.name == SET_COOKIE {
-            headers.add(&self.name, self.value.as_bytes())
-        } else {
-            headers.set(&self.name, self.value.as_bytes())
+        match self {
+            Self::Explanation { name, value } | Self::Session { name, token: value } => {
+                headers.set(name, value.as_bytes())
+            }
+            Self::SessionCookie { name, token } => {
+                let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax");
+                headers.add("set-cookie", cookie.as_bytes())
+            }
         }
     }
 }
@@ -74,12 +100,15 @@ impl Answer {
         end_of_stream: bool,
     ) -> Result<Self, HostError> {
         let headers = ResponseHeaders::arrived();
-        if let Some(name) = &destination.served_header
+        let served_header = destination.served_header.as_ref();
+        let is_asked = served_header.is_some() || told.iter().any(AnswerHeader::is_of_server);
+        let is_served = is_asked && host::is_upstream_response()?;
+        if let Some(name) = served_header.filter(|_| is_served)
             && let Some(address) = host::upstream_address()?
         {
             headers.set(name, &address)?;
         }
-        for header in told {
+        for header in told.iter().filter(|it| is_served || !it.is_of_server()) {
             header.tell(&headers)?;
         }
         let Self::Renamed(renamed) = self else {
@@ -104,7 +133,11 @@ impl Answer {
             return Ok(());
         };
         let piece = host::response_body(size)?;
-        match restorer.feed(&piece, end_of_stream) {
+        let restored = restorer.feed(&piece, end_of_stream);
+        if restorer.is_done() {
+            *self = Self::Passes;
+        }
+        match restored {
             Some(restored) => host::set_response_body(&restored),
             None => Ok(()),
         }

@@ -166,8 +166,10 @@ impl Stream {
         num_headers: usize,
         end_of_stream: bool,
     ) -> Result<(), Refusal> {
-        if let Some(underway) = &mut self.underway {
-            underway.answer_begins(worker, num_headers);
+        let underway = self.underway.as_mut();
+        let moved_to = underway.and_then(|underway| underway.answer_begins(worker, num_headers));
+        if let Some(moved_to) = moved_to {
+            self.told.iter_mut().for_each(|told| told.moved(moved_to));
         }
         let answer = mem::take(&mut self.answer);
         self.answer = answer.begin(&worker.destination, &self.told, end_of_stream)?;

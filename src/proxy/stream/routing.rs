@@ -223,7 +223,7 @@ fn told(
     let session =
         session.and_then(|(source, token)| AnswerHeader::of_session(source, token, &rules.watched));
     let asked = settings.filter(|_| asked.wants_explanation);
-    let explanation = asked.map(|settings| AnswerHeader {
+    let explanation = asked.map(|settings| AnswerHeader::Explanation {
         name: settings.response_header.clone(),
         value: decision.explain().to_json(settings.max_bytes),
     });

@@ -64,24 +64,31 @@ impl Underway {
         }
     }
 
-    /// So many headers of the answer have come, from an endpoint or from Envoy.
-    pub(super) fn answer_begins(&mut self, worker: &mut Worker, num_headers: usize) {
-        let Some(pool) = worker.pools.get_mut(self.pool) else {
-            return;
-        };
-        if self.may_move
-            && let Ok(Some(address)) = host::upstream_address()
-            && let Some(address) = parsed(&address)
-            && let Some(left) = pool.moved(&mut self.answering, address)
-        {
-            unreachable(pool, left);
-        }
+    /// So many headers of the answer have come, from an endpoint or from Envoy. Tells from whom, if that
+    /// is another endpoint than was chosen.
+    pub(super) fn answer_begins(
+        &mut self,
+        worker: &mut Worker,
+        num_headers: usize,
+    ) -> Option<SocketAddr> {
+        let pool = worker.pools.get_mut(self.pool)?;
+        let moved_to = self.may_move.then(|| self.follow(pool)).flatten();
         if num_headers < HEADERS_OF_SERVERS
             && let Some(address) = self.answering.address()
             && host::is_unreachable().is_ok_and(|is_unreachable| is_unreachable)
         {
             unreachable(pool, address);
         }
+        moved_to
+    }
+
+    /// Counts where the request is by now. Tells where, if it has gone on.
+    fn follow(&mut self, pool: &mut WorkerPool) -> Option<SocketAddr> {
+        let address = host::upstream_address().ok()??;
+        let address = core::str::from_utf8(&address).ok()?.parse().ok()?;
+        let left = pool.moved(&mut self.answering, address)?;
+        unreachable(pool, left);
+        Some(address)
     }
 
     /// The first bytes of the answer's body have come: the prompt has been read.
@@ -113,8 +120,4 @@ fn unreachable(pool: &mut WorkerPool, address: SocketAddr) {
     if let Ok(now) = host::now() {
         pool.unreachable(address, now);
     }
-}
-
-fn parsed(address: &[u8]) -> Option<SocketAddr> {
-    core::str::from_utf8(address).ok()?.parse().ok()
 }

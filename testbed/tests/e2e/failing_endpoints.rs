@@ -8,8 +8,8 @@ use hyper::StatusCode;
 use serde_json::json;
 use testbed::{
     bed::{self, Bed},
-    client::{Connection, Protocol},
-    envoy::{Envoy, HandOver},
+    client::Protocol,
+    envoy::{Envoy, HandOver, LOG_DELAY},
     model_server::{Load, MetricsFault, ModelServer, SimulatorConfig},
     poll,
 };
@@ -17,8 +17,14 @@ use tokio::net::TcpSocket;
 
 use crate::support::{
     INTERVAL, NEVER_STALE, PATIENCE, assert_filter_never_failed, bed_with, chat, chat_as, closed,
-    connections_to_every_worker, queue, scraping_every, served_by, server_of,
+    connections_to_every_worker, filter_stats, queue, scraping_every, served_by, server_of,
 };
+
+/// A response header that tells who has served.
+const SERVED: &str = "x-served";
+
+/// A response header that tells where the session is.
+const TOKEN: &str = "x-session-token";
 
 /// An address at which connections are refused: its port is taken, and nobody listens.
 struct DeadEndpoint {
@@ -166,19 +172,64 @@ async fn a_server_that_refuses_a_scrape_is_no_candidate_in_any_worker() -> Resul
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_not_there_is_named() -> Result<()> {
-    let server = ModelServer::start().await?;
-    let configuration = scraping_every(INTERVAL, HandOver::OriginalDstHeader)?
-        .with_pool(&json!([server.address()]))?
-        .merge_plugin_configuration(&json!({ "metrics": { "cluster": "modelservers" } }))?;
-    let envoy = Envoy::start(configuration).await?;
-    let said = "failed: not sent through the cluster \"modelservers\"";
-    poll::until("the log to name it", PATIENCE, async || {
-        Ok((!envoy.log_lines_containing(said).is_empty()).then_some(()))
-    })
-    .await?;
-    // What cannot be scraped still serves.
-    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
-    served_by(&mut connection, chat()?).await?;
-    assert_filter_never_failed(&envoy).await
+async fn a_cluster_that_takes_no_scrapes_is_named_in_the_log_and_stops_no_request() -> Result<()> {
+    const SCRAPES: &str = "model-servers-metrics";
+
+    let shipped = || scraping_every(INTERVAL, HandOver::OriginalDstHeader);
+    let unknown = json!({ "metrics": { "cluster": "nowhere" } });
+    let unknown = shipped()?.merge_plugin_configuration(&unknown)?;
+    let mut without_hosts = shipped()?;
+    without_hosts.cluster(SCRAPES)?["original_dst_lb_config"] = json!({});
+    let mut without_room = shipped()?;
+    let thresholds = json!([{ "max_requests": 0, "max_pending_requests": 0 }]);
+    without_room.cluster(SCRAPES)?["circuit_breakers"]["thresholds"] = thresholds;
+    for (named, configuration) in [
+        ("nowhere", unknown),
+        (SCRAPES, without_hosts),
+        (SCRAPES, without_room),
+    ] {
+        let server = ModelServer::start().await?;
+        let configuration = configuration.with_pool(&json!([server.address()]))?;
+        let envoy = Envoy::start(configuration).await?;
+        let sign = format!("through the cluster {named:?}");
+        poll::until("a line that names the cluster", LOG_DELAY, async || {
+            Ok((!envoy.log_lines_containing(&sign).is_empty()).then_some(()))
+        })
+        .await?;
+        for connection in &mut connections_to_every_worker(&envoy, Protocol::Http1).await? {
+            assert_eq!(served_by(connection, chat()?).await?, server.address());
+        }
+        let stats = filter_stats(&envoy).await?;
+        assert!(stats["scrape_failures.not_sent"] > 0, "{stats:?}");
+        assert!(server.scrapes().is_empty());
+        assert_filter_never_failed(&envoy).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_envoy_answers_nobody_has_served_and_no_session_begins() -> Result<()> {
+    let patch = json!({
+        "destination": { "servedHeader": SERVED },
+        "metrics": { "staleAfter": NEVER_STALE },
+        "scheduling": { "scorers": [
+            { "type": "session-affinity", "parameters": { "header": TOKEN } },
+        ] },
+    });
+    for hand_over in HandOver::ALL {
+        let mut bed = bed_with(hand_over, &patch, &[queue(0)]).await?;
+        let mut connection = bed.connect(Protocol::Http1).await?;
+        let reply = connection.send(chat()?).await?;
+        assert_eq!(reply.headers[SERVED], server_of(&reply)?.to_string());
+        assert!(reply.headers.contains_key(TOKEN), "{hand_over}");
+
+        bed.servers.clear();
+        let reply = connection.send(chat()?).await?;
+        assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{hand_over}");
+        for name in [SERVED, TOKEN] {
+            assert_eq!(reply.headers.get(name), None, "{hand_over}");
+        }
+        assert_filter_never_failed(&bed.envoy).await?;
+    }
+    Ok(())
 }

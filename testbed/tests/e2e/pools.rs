@@ -3,17 +3,19 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
+use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 use testbed::{
     bed::loads_known,
-    client::Protocol,
+    client::{self, Connection, Protocol},
     envoy::{Configuration, Envoy, HandOver},
     model_server::ModelServer,
 };
 use tokio::time::sleep;
 
 use crate::support::{
-    addresses, assert_filter_never_failed, chat_for, connections_to_every_worker, queue, served_by,
+    CHAT, addresses, assert_filter_never_failed, chat_for, connections_to_every_worker, post,
+    queue, served_by,
 };
 
 fn pool(name: &str, servers: &[SocketAddr], interval: Duration) -> Value {
@@ -90,5 +92,47 @@ async fn a_pool_that_goes_disturbs_no_other() -> Result<()> {
             assert_eq!(served, at[best]);
         }
     }
+    assert_filter_never_failed(&envoy).await
+}
+
+#[tokio::test]
+async fn a_cache_holds_no_more_of_prompts_for_the_larger_blocks_of_another_pool() -> Result<()> {
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    let servers = [ModelServer::start().await?, ModelServer::start().await?];
+    let at = addresses(&servers);
+    let with_cache = |name: &str, server: SocketAddr, block_size: u32, blocks: u32| {
+        let mut pool = pool(name, &[server], INTERVAL);
+        let constant = |value| format!("{value} + 0 * vllm:num_requests_waiting");
+        pool["metrics"]["engines"] = json!({ "vllm": { "signals": {
+            "kvBlockSize": constant(block_size), "kvBlocks": constant(blocks),
+        } } });
+        pool
+    };
+    // 4096 tokens.
+    let small = with_cache("small", at[0], 16, 256);
+    let mut large = with_cache("large", at[1], 128, 1024);
+    large["models"] = json!(["llama-70b"]);
+    let envoy = Envoy::start(with_pools(&[small, large])?).await?;
+    loads_known(&servers).await?;
+
+    // Of 3000 tokens each: the second takes the place of most of the first.
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+    let prompts = ["one ", "two "].map(|word| word.repeat(3000));
+    for (id, prompt) in [
+        ("first", &prompts[0]),
+        ("second", &prompts[1]),
+        ("again", &prompts[0]),
+    ] {
+        let message = json!({ "role": "user", "content": prompt });
+        let body = json!({ "model": "llama-8b", "messages": [message] });
+        let mut request = post(CHAT, client::whole(body.to_string()))?;
+        let id = HeaderValue::from_static(id);
+        request.headers_mut().insert("x-request-id", id);
+        assert_eq!(served_by(&mut connection, request).await?, at[0]);
+    }
+    let decision = envoy.decision_on("again").await?;
+    let held = decision.candidates[0].scores["prefix-cache"];
+    assert!((0.2..0.5).contains(&held), "{held}");
     assert_filter_never_failed(&envoy).await
 }

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::json;
 use testbed::{
-    bed::{self, Bed},
+    bed::{self, Bed, loads_known},
     client::{Connection, Protocol},
     decision::thread_of,
     envoy::HandOver,
-    model_server::ModelServer,
+    model_server::{Load, ModelServer},
     poll,
 };
 
 use crate::support::{
-    PATIENCE, addresses, assert_filter_never_failed, chat, connections_to_every_worker, count_in,
-    queue, scraping_every, served_by,
+    PATIENCE, addresses, assert_filter_never_failed, chat, chat_as, connections_to_every_worker,
+    count_in, queue, scraping_every, served_by,
 };
 
 /// Long beside the delays of a busy machine.
@@ -138,4 +138,49 @@ async fn assert_scraped_once_an_interval(servers: &[ModelServer]) {
             server.address()
         );
     }
+}
+
+#[tokio::test]
+async fn custom_metrics_of_two_configurations_are_not_mixed_up() -> Result<()> {
+    const FREE: Load = Load {
+        waiting: 300,
+        running: 0,
+        kv_cache_usage: 0.1,
+    };
+    const IDLE: Load = Load {
+        waiting: 0,
+        running: 0,
+        kv_cache_usage: 0.9,
+    };
+
+    let by = |name: &str, expression: &str| {
+        json!({
+            "metrics": { "engines": {
+                "vllm": { "customMetrics": { "waiting": null, "usage": null, name: expression } },
+            } },
+            "scheduling": { "scorers": [
+                { "type": "endpoint-attribute", "parameters": { "attribute": name, "prefer": "lower" } },
+            ] },
+        })
+    };
+    let configuration = scraping_every(INTERVAL, HandOver::OriginalDstHeader)?
+        .with_listeners_discovered()
+        .merge_plugin_configuration(&by("waiting", "vllm:num_requests_waiting"))?;
+    let mut bed = Bed::start(configuration, &[FREE, IDLE]).await?;
+    let [free, idle] = [0, 1].map(|server: usize| bed.servers[server].address());
+    let mut older = bed.connect(Protocol::Http2).await?;
+    assert_eq!(served_by(&mut older, chat()?).await?, idle);
+
+    let update = by("usage", "vllm:kv_cache_usage_perc");
+    bed.envoy.update_plugin_configuration(&update).await?;
+    loads_known(&bed.servers).await?;
+    let mut newer = bed.connect(Protocol::Http1).await?;
+    assert_eq!(served_by(&mut newer, chat()?).await?, free);
+    // The listener before still drains. Its VMs scrape no more, and nobody reads for them how many
+    // requests wait; how much of a cache is used says nothing of that.
+    older.send(chat_as("older")?).await?;
+    let decision = bed.envoy.decision_on("older").await?;
+    let totals: Vec<_> = decision.candidates.iter().map(|it| it.total).collect();
+    assert_eq!(totals, [0.0, 0.0]);
+    assert_filter_never_failed(&bed.envoy).await
 }

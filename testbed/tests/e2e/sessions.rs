@@ -16,8 +16,8 @@ use testbed::{
 };
 
 use crate::support::{
-    assert_filter_never_failed, bed_with, chat, connections_to_every_worker, queue, served_by,
-    server_of,
+    assert_filter_never_failed, bed_with, chat, chat_as, connections_to_every_worker, queue,
+    served_by, server_of,
 };
 
 /// A bed of four in which the session weighs more than everything else.
@@ -90,6 +90,33 @@ async fn a_cookie_keeps_a_browser_with_its_server() -> Result<()> {
         );
         assert_ne!(served_by(connection, chat()?).await?, server);
     }
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
+async fn after_a_retry_the_session_is_with_who_has_answered() -> Result<()> {
+    const TOKEN: HeaderName = HeaderName::from_static("x-session-token");
+
+    let patch = json!({
+        // The one that is gone stays a candidate, and the best.
+        "metrics": { "staleAfter": "10m" },
+        "scheduling": { "scorers": [
+            { "type": "session-affinity", "weight": 10, "parameters": { "header": TOKEN.as_str() } },
+            { "type": "queue", "weight": 1 },
+        ] },
+    });
+    let mut bed = bed_with(HandOver::OverrideHost, &patch, &[queue(300), queue(0)]).await?;
+    drop(bed.servers.remove(1));
+    let left = bed.servers[0].address();
+    let mut connection = bed.connect(Protocol::Http1).await?;
+    let reply = connection.send(chat()?).await?;
+    assert_eq!(server_of(&reply)?, left);
+
+    let token = reply.headers.get(TOKEN).context("no token")?.clone();
+    let mut request = chat_as("next")?;
+    request.headers_mut().insert(TOKEN, token);
+    assert_eq!(served_by(&mut connection, request).await?, left);
+    assert_eq!(bed.envoy.decision_on("next").await?.endpoint, left);
     assert_filter_never_failed(&bed.envoy).await
 }
 
