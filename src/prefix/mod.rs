@@ -63,7 +63,7 @@
 //! the rest the guess is as good as the requests are those of this gateway.
 //!
 //! ```text
-//! block tokens = largest KV block size of the pool, 64 to 1024                    block_tokens
+//! block tokens = largest KV block size of all pools, 64 to 1024                   block_tokens
 //! blocks of an endpoint = min(KV blocks × KV block size / block tokens, share)    capacity
 //! share = (max bytes - fixed) / (endpoints × (36 + 2 × ⌈endpoints / 64⌉)),   at most 65,535
 //! fixed = 112 bytes and 72 an endpoint, somewhat less in the VM

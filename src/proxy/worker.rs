@@ -139,7 +139,7 @@ fn rules(settings: &Settings) -> HeaderRules {
             .chain(prefillers)
             .cloned()
             .collect(),
-        watched: settings.watched.names().to_vec(),
+        watched: settings.watched.all().to_vec(),
         explain: explanation.map(|explanation| explanation.request_header.clone()),
     }
 }

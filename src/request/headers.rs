@@ -22,7 +22,7 @@
 //! nothing is ignored and counted.
 
 use super::{
-    Api, RequestHints,
+    Api, RequestHints, Watched,
     hints::{Hint, HintReader, Name, parse},
 };
 
@@ -88,7 +88,7 @@ impl Trusted {
     }
 }
 
-/// Longer than any value of a header that the configuration asks about; a cookie is one.
+/// Longer than any value that the configuration asks about.
 const MAX_WATCHED: usize = 4096;
 
 /// What the configuration says of a request's headers. Names are in lowercase.
@@ -98,8 +98,8 @@ pub struct HeaderRules {
     pub trusted: Trusted,
     /// The filter's own by configuration, which no client may send.
     pub own: Vec<String>,
-    /// Those whose values count for scheduling, in the order of their places there.
-    pub watched: Vec<String>,
+    /// What counts for scheduling, in the order of the places there.
+    pub watched: Vec<Watched>,
     /// The one that asks for an explanation.
     pub explain: Option<String>,
 }
@@ -240,7 +240,10 @@ impl<'a> RequestHead<'a> {
     fn watch(&mut self, name: &[u8], value: &[u8], rules: &HeaderRules) {
         let places = self.watched.iter_mut().zip(&rules.watched);
         for (place, watched) in places {
-            if watched.as_bytes() == name && place.is_none() && value.len() <= MAX_WATCHED {
+            if place.is_none()
+                && let Some(value) = watched.of(name, value)
+                && value.len() <= MAX_WATCHED
+            {
                 *place = Some(value.into());
             }
         }

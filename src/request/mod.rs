@@ -29,6 +29,7 @@ mod prompt;
 mod reader;
 mod rejection;
 mod scanner;
+mod watched;
 
 pub use api::{Api, Part};
 pub use header_pairs::HeaderPairs;
@@ -43,3 +44,4 @@ pub use prompt::{Counts, Prompt, prompt_blocks};
 pub use reader::{InferenceRequest, Progress, RequestReader, RequestedModel};
 pub use rejection::{Rejection, RejectionReply};
 pub use scanner::{Container, Malformed, Scalar, Scanner, Visitor};
+pub use watched::Watched;

@@ -1,6 +1,6 @@
 //! What was decided.
 
-use super::{Explanation, NoCandidate, Scorer, Session, SessionForm, SessionSource, run::Ranked};
+use super::{Explanation, NoCandidate, Scorer, SessionForm, SessionSource, run::Ranked};
 use crate::pool::Endpoint;
 
 /// The outcome of one decision: a ranking, whose first is the choice.
@@ -35,6 +35,10 @@ impl<'a> Chosen<'a> {
 
     pub(super) const fn position(&self) -> usize {
         self.position
+    }
+
+    pub(super) const fn is_healthy(&self) -> bool {
+        self.ranked.healthy
     }
 
     pub(super) fn uncached_tokens(&self) -> u64 {
@@ -108,14 +112,14 @@ impl<'a> Decision<'a> {
         self.decoding.ranked.profile.name.as_str()
     }
 
-    /// What the client is to send with its next request of the session, and where, if the profile
-    /// keeps sessions by what the client is given.
+    /// Where the client is to send the [token](super::Session::token) of the endpoint that serves it
+    /// with its next request of the session, if the profile keeps sessions by what the client is given.
     #[must_use]
-    pub fn session_token(&self) -> Option<(&'a SessionSource, String)> {
+    pub fn session(&self) -> Option<&'a SessionSource> {
         let mut scorers = self.decoding.ranked.profile.scorers.iter();
         scorers.find_map(|weighted| match &weighted.scorer {
             Scorer::SessionAffinity(session) if session.form == SessionForm::Token => {
-                Some((&session.source, Session::token(self.endpoint().address())))
+                Some(&session.source)
             }
             _ => None,
         })

@@ -6,7 +6,7 @@
 //! scores are summed with the scorers' weights, and the [`Picker`] ranks by the sums: the first is the
 //! choice, the others are for attempts after it. [`Terms`] may narrow the candidates. It is the
 //! pipeline of the Gateway API Inference Extension's Endpoint Picker, with its names, formulas and
-//! defaults, so that its operators find what they know.
+//! defaults of parameters, so that its operators find what they know.
 //!
 //! The candidates are the healthy endpoints, those that answer scrapes. Where a profile leaves none of
 //! them, it decides on all, by what this gateway has in flight to each instead of by metrics: a pool

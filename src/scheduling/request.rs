@@ -21,7 +21,7 @@ pub struct Request<'a> {
     pub model: Option<&'a str>,
     /// Its path, without the query.
     pub path: &'a [u8],
-    /// The values of the headers that the configuration asks about, by their places in
+    /// What the configuration asks of its headers, by the places in
     /// [`WatchedHeaders`](super::WatchedHeaders).
     pub headers: &'a [Option<Box<[u8]>>],
 }

@@ -60,6 +60,8 @@ pub(super) struct Run {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ranked<'a> {
     pub(super) profile: &'a Profile,
+    /// Whether the candidates answer scrapes.
+    pub(super) healthy: bool,
     pub(super) candidates: Candidates<'a>,
     /// By the profile's filters, how many each left out.
     pub(super) left_out: &'a [usize],
@@ -76,6 +78,8 @@ pub(super) struct Ground<'a> {
     pub(super) view: View<'a>,
     pub(super) terms: Terms<'a>,
     pub(super) matched: &'a [u32],
+    /// Whether nobody is better than one who does not answer scrapes.
+    pub(super) healthy_only: bool,
 }
 
 impl<'a> Ground<'a> {
@@ -94,8 +98,8 @@ impl Run {
     /// Ranks the endpoints by `plan`.
     ///
     /// The candidates are the healthy endpoints of those allowed that the filters leave. Where none
-    /// is left of them, the others are candidates too: a pool whose scrapes fail still serves. That
-    /// all are too busy is no such case.
+    /// is left of them, the others are candidates too, unless the ground says otherwise: a pool whose
+    /// scrapes fail still serves. That all are too busy is no such case.
     pub(super) fn rank<'a>(
         &'a mut self,
         plan: &'a Plan,
@@ -104,12 +108,14 @@ impl Run {
         rng: &mut Rng,
     ) -> Result<Ranked<'a>, NoCandidate> {
         let profile = &plan.profile;
-        let scorers = match self.narrow(profile, ground, true, rng) {
-            Ok(()) => &profile.scorers,
-            Err(no_candidate) if no_candidate.is_saturated() => return Err(no_candidate),
+        let (healthy, scorers) = match self.narrow(profile, ground, true, rng) {
+            Ok(()) => (true, &profile.scorers),
+            Err(no_candidate) if ground.healthy_only || no_candidate.is_saturated() => {
+                return Err(no_candidate);
+            }
             Err(_) => {
                 self.narrow(profile, ground, false, rng)?;
-                &plan.unmeasured
+                (false, &plan.unmeasured)
             }
         };
         let candidates = ground.candidates(&self.positions);
@@ -130,6 +136,7 @@ impl Run {
         profile.picker.rank(totals, count, turn, rng, lots, ranking);
         Ok(Ranked {
             profile,
+            healthy,
             candidates,
             left_out: &self.left_out,
             scorers,

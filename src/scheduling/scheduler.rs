@@ -116,6 +116,7 @@ impl Scheduler {
             view,
             terms,
             matched: &self.matched,
+            healthy_only: false,
         };
         let decoding = Chosen::new(self.run.rank(plan, ground, &self.turns, rng)?)?;
         self.turns.take(decoding.position());
@@ -125,6 +126,11 @@ impl Scheduler {
             .as_ref()
             .filter(|it| it.pays_off(decoding.uncached_tokens()))
             .and_then(|it| self.plans.get(it.prefill));
+        // A decoder that answers does better alone than with a prefiller that does not.
+        let ground = Ground {
+            healthy_only: decoding.is_healthy(),
+            ..ground
+        };
         let prefilling = prefill
             .and_then(|plan| self.prefill_run.rank(plan, ground, &self.turns, rng).ok())
             .and_then(|ranked| Chosen::new(ranked).ok())
@@ -153,6 +159,7 @@ impl Scheduler {
             view,
             terms: terms.into(),
             matched: &self.matched,
+            healthy_only: false,
         };
         let chosen = Chosen::new(self.run.rank(&self.any, ground, &self.turns, rng)?)?;
         self.turns.take(chosen.position());

@@ -8,6 +8,7 @@ use base64::{
 };
 
 use super::Request;
+use crate::request::Watched;
 
 /// Clients and what lies between may have dropped the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -32,7 +33,7 @@ pub struct Session {
 pub enum SessionSource {
     /// In a header of its own.
     Header(usize),
-    /// In the header `cookie`, under this name.
+    /// In the cookie of this name.
     Cookie(usize, String),
 }
 
@@ -51,12 +52,8 @@ impl Session {
     /// The session that a request names, if it does.
     #[must_use]
     pub fn value_of<'a>(&self, request: Request<'a>) -> Option<&'a [u8]> {
-        let header = |place: usize| request.headers.get(place)?.as_deref();
-        let value = match &self.source {
-            SessionSource::Header(place) => header(*place)?,
-            SessionSource::Cookie(place, name) => cookie(header(*place)?, name)?,
-        };
-        let value = value.trim_ascii();
+        let (SessionSource::Header(place) | SessionSource::Cookie(place, _)) = &self.source;
+        let value = request.headers.get(*place)?.as_deref()?.trim_ascii();
         (!value.is_empty()).then_some(value)
     }
 
@@ -74,34 +71,32 @@ impl Session {
     }
 }
 
-/// The value of the first cookie `name` in the header `cookie`.
-fn cookie<'a>(header: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    header.split(|&byte| byte == b';').find_map(|pair| {
-        let value = pair.trim_ascii_start().strip_prefix(name.as_bytes())?;
-        value.strip_prefix(b"=")
-    })
-}
-
-/// The headers that the configuration asks about, each once, in lowercase.
+/// What the configuration asks of a request's headers, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct WatchedHeaders {
-    names: Vec<String>,
-}
+pub struct WatchedHeaders(Vec<Watched>);
 
 impl WatchedHeaders {
     /// The place of the header `name`, which is watched from now on.
     pub fn watch(&mut self, name: &str) -> usize {
-        let name = name.to_ascii_lowercase();
-        let at = self.names.iter().position(|watched| *watched == name);
-        at.unwrap_or_else(|| {
-            self.names.push(name);
-            self.names.len() - 1
-        })
+        self.place(Watched::Header(name.to_ascii_lowercase()))
     }
 
-    /// The names, in the order of their places.
+    /// The place of the cookie `name`, which is watched from now on.
+    pub fn watch_cookie(&mut self, name: &str) -> usize {
+        self.place(Watched::Cookie(name.to_owned()))
+    }
+
+    /// All that is watched, in the order of the places.
     #[must_use]
-    pub fn names(&self) -> &[String] {
-        &self.names
+    pub fn all(&self) -> &[Watched] {
+        &self.0
+    }
+
+    fn place(&mut self, watched: Watched) -> usize {
+        let at = self.0.iter().position(|it| *it == watched);
+        at.unwrap_or_else(|| {
+            self.0.push(watched);
+            self.0.len() - 1
+        })
     }
 }

@@ -58,7 +58,8 @@ pub struct Scheduling {
     pub scheduling_profiles: Option<Vec<SchedulingProfile>>,
     /// The Endpoint Picker's: what is switched on.
     pub feature_gates: Option<Vec<String>>,
-    /// The Endpoint Picker's: where metrics and endpoints come from.
+    /// The Endpoint Picker's: where metrics and endpoints come from; once called `data`.
+    #[serde(alias = "data")]
     pub data_layer: Option<Value>,
     /// The Endpoint Picker's: queues.
     pub flow_control: Option<Value>,

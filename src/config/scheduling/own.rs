@@ -217,11 +217,17 @@ impl ScorerEntry {
     }
 }
 
+/// Sums of weights that are no larger are finite, and as exact as the comparison of totals.
+const MAX_WEIGHT: f64 = 1e6;
+
 /// The weight that is written at `path`.
 pub(in crate::config) fn weight(path: &str, given: Option<f64>) -> Result<f64, ConfigError> {
     match given {
         None => Ok(1.0),
-        Some(weight) if weight.is_finite() && weight >= 0.0 => Ok(weight),
-        Some(weight) => Err(refused(path, "a number of at least 0", weight)),
+        Some(weight) if (0.0..=MAX_WEIGHT).contains(&weight) => Ok(weight),
+        Some(weight) => {
+            let expected = format!("a number from 0 to {MAX_WEIGHT}");
+            Err(refused(path, expected, weight))
+        }
     }
 }

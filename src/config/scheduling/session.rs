@@ -77,7 +77,7 @@ pub(super) fn session(
         if !is_token(&name) {
             return Err(plugin.refused(field, "the name of a cookie", format_args!("{name:?}")));
         }
-        SessionSource::Cookie(watched.watch("cookie"), name)
+        SessionSource::Cookie(watched.watch_cookie(&name), name)
     } else {
         let name = client_header_name(&plugin.at(&format!("parameters.{field}")), &name)?;
         SessionSource::Header(watched.watch(&name))

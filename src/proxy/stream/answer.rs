@@ -6,8 +6,11 @@ use crate::{
     config::DestinationSettings,
     models::{AnswerKind, NameRestorer},
     proxy::host::{self, HostError, ResponseHeaders},
+    request::Watched,
     scheduling::{Session, SessionSource},
 };
+
+const SET_COOKIE: &str = "set-cookie";
 
 /// What is done with the answer's body.
 #[derive(Debug, Default)]
@@ -21,64 +24,52 @@ pub(super) enum Answer {
     Restored(Box<NameRestorer>),
 }
 
-/// A header that the answer gets on its way to the client.
+/// What the answer tells the client, beside what the server does.
 #[derive(Debug)]
-pub(super) enum AnswerHeader {
-    /// Says why it was sent where it was.
-    Explanation { name: String, value: String },
-    /// By which the client says next time where its session is.
-    Session { name: String, token: String },
-    /// The same in the cookie of this name.
-    SessionCookie { name: String, token: String },
+pub(super) struct Told {
+    pub(super) session: Option<TokenHeader>,
+    /// Why the endpoint was chosen, with the name of the header that says so.
+    pub(super) explanation: Option<(String, String)>,
 }
 
-impl AnswerHeader {
-    /// By which the client says next time where its session is; `watched` are the names of the
-    /// headers that sessions stand in.
-    pub(super) fn of_session(
+impl Told {
+    pub(super) const NOTHING: Self = Self {
+        session: None,
+        explanation: None,
+    };
+}
+
+/// By which the client says next time where its session is.
+#[derive(Debug)]
+pub(super) struct TokenHeader {
+    /// What the client sends.
+    watched: Watched,
+    /// Who answers, as far as it is known.
+    pub(super) endpoint: SocketAddr,
+}
+
+impl TokenHeader {
+    /// Of a session that stands in `source`, a place in `watched`.
+    pub(super) fn new(
         source: &SessionSource,
-        token: String,
-        watched: &[String],
+        watched: &[Watched],
+        endpoint: SocketAddr,
     ) -> Option<Self> {
-        Some(match source {
-            SessionSource::Header(place) => {
-                let name = watched.get(*place)?.clone();
-                Self::Session { name, token }
-            }
-            SessionSource::Cookie(_, name) => {
-                let name = name.clone();
-                Self::SessionCookie { name, token }
-            }
+        let (SessionSource::Header(place) | SessionSource::Cookie(place, _)) = source;
+        Some(Self {
+            watched: watched.get(*place)?.clone(),
+            endpoint,
         })
     }
 
-    /// Whether it tells of the endpoint that answers: not where Envoy does.
-    const fn is_of_server(&self) -> bool {
-        match self {
-            Self::Explanation { .. } => false,
-            Self::Session { .. } | Self::SessionCookie { .. } => true,
-        }
-    }
-
-    /// The answer comes from the endpoint at `address`, not from the one that was chosen.
-    pub(super) fn moved(&mut self, address: SocketAddr) {
-        match self {
-            Self::Explanation { .. } => {}
-            Self::Session { token, .. } | Self::SessionCookie { token, .. } => {
-                *token = Session::token(address);
-            }
-        }
-    }
-
     /// Puts it into an answer, beside the server's own cookies.
-    pub(super) fn tell(&self, headers: &ResponseHeaders) -> Result<(), HostError> {
-        match self {
-            Self::Explanation { name, value } | Self::Session { name, token: value } => {
-                headers.set(name, value.as_bytes())
-            }
-            Self::SessionCookie { name, token } => {
+    fn tell(&self, headers: &ResponseHeaders) -> Result<(), HostError> {
+        let token = Session::token(self.endpoint);
+        match &self.watched {
+            Watched::Header(name) => headers.set(name, token.as_bytes()),
+            Watched::Cookie(name) => {
                 let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Lax");
-                headers.add("set-cookie", cookie.as_bytes())
+                headers.add(SET_COOKIE, cookie.as_bytes())
             }
         }
     }
@@ -96,20 +87,25 @@ impl Answer {
     pub(super) fn begin(
         self,
         destination: &DestinationSettings,
-        told: &[AnswerHeader],
+        told: &Told,
         end_of_stream: bool,
     ) -> Result<Self, HostError> {
         let headers = ResponseHeaders::arrived();
         let served_header = destination.served_header.as_ref();
-        let is_asked = served_header.is_some() || told.iter().any(AnswerHeader::is_of_server);
-        let is_served = is_asked && host::is_upstream_response()?;
-        if let Some(name) = served_header.filter(|_| is_served)
-            && let Some(address) = host::upstream_address()?
-        {
-            headers.set(name, &address)?;
+        let tells_who = served_header.is_some() || told.session.is_some();
+        // Nobody has served where Envoy answers, and nobody is bound to who did not.
+        if tells_who && host::is_upstream_response()? {
+            if let Some(name) = served_header
+                && let Some(address) = host::upstream_address()?
+            {
+                headers.set(name, &address)?;
+            }
+            if let Some(session) = &told.session {
+                session.tell(&headers)?;
+            }
         }
-        for header in told.iter().filter(|it| is_served || !it.is_of_server()) {
-            header.tell(&headers)?;
+        if let Some((name, explanation)) = &told.explanation {
+            headers.set(name, explanation.as_bytes())?;
         }
         let Self::Renamed(renamed) = self else {
             return Ok(Self::Passes);

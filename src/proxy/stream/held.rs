@@ -35,7 +35,7 @@ pub(super) struct Asked {
     pub(super) hints: RequestHints,
     /// Without the query.
     pub(super) path: Box<[u8]>,
-    /// The values of the headers that scheduling asks about.
+    /// What scheduling asks of its headers.
     pub(super) watched: Vec<Option<Box<[u8]>>>,
     /// Whether the answer is to say why, to one who may know.
     pub(super) wants_explanation: bool,

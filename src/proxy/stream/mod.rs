@@ -22,7 +22,7 @@ use proxy_wasm::{
 };
 
 use self::{
-    answer::{Answer, AnswerHeader},
+    answer::{Answer, Told},
     held::{Asked, Held, Known},
     refusal::Refusal,
     routing::Routed,
@@ -46,7 +46,7 @@ pub(super) struct Stream {
     underway: Option<Underway>,
     answer: Answer,
     /// What the answer tells beside.
-    told: Vec<AnswerHeader>,
+    told: Told,
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Stream {
             state: State::Routed,
             underway: None,
             answer: Answer::Passes,
-            told: Vec::new(),
+            told: Told::NOTHING,
         }
     }
 
@@ -168,8 +168,8 @@ impl Stream {
     ) -> Result<(), Refusal> {
         let underway = self.underway.as_mut();
         let moved_to = underway.and_then(|underway| underway.answer_begins(worker, num_headers));
-        if let Some(moved_to) = moved_to {
-            self.told.iter_mut().for_each(|told| told.moved(moved_to));
+        if let (Some(moved_to), Some(session)) = (moved_to, &mut self.told.session) {
+            session.endpoint = moved_to;
         }
         let answer = mem::take(&mut self.answer);
         self.answer = answer.begin(&worker.destination, &self.told, end_of_stream)?;

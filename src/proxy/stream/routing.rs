@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    answer::{Answer, AnswerHeader, Renamed},
+    answer::{Answer, Renamed, TokenHeader, Told},
     held::{Asked, Held, Known},
     refusal::Refusal,
     underway::Underway,
@@ -49,7 +49,7 @@ pub(super) struct Routed {
     /// What is done with the answer's body.
     pub(super) answer: Answer,
     /// What the answer tells beside.
-    pub(super) told: Vec<AnswerHeader>,
+    pub(super) told: Told,
 }
 
 /// What is left of a decision when its borrows are over.
@@ -218,16 +218,17 @@ fn told(
     rules: &HeaderRules,
     asked: &Asked,
     decision: &Decision<'_>,
-) -> Vec<AnswerHeader> {
-    let session = decision.session_token();
-    let session =
-        session.and_then(|(source, token)| AnswerHeader::of_session(source, token, &rules.watched));
+) -> Told {
+    let endpoint = decision.endpoint().address();
+    let session = decision.session();
     let asked = settings.filter(|_| asked.wants_explanation);
-    let explanation = asked.map(|settings| AnswerHeader::Explanation {
-        name: settings.response_header.clone(),
-        value: decision.explain().to_json(settings.max_bytes),
-    });
-    session.into_iter().chain(explanation).collect()
+    Told {
+        session: session.and_then(|source| TokenHeader::new(source, &rules.watched, endpoint)),
+        explanation: asked.map(|settings| {
+            let explanation = decision.explain().to_json(settings.max_bytes);
+            (settings.response_header.clone(), explanation)
+        }),
+    }
 }
 
 /// Tells the routes that are matched from here on which model is asked for. Of a name that no

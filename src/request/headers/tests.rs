@@ -225,7 +225,9 @@ fn what_has_a_use_has_no_other() {
 #[test]
 fn what_the_configuration_asks_about_is_kept() {
     let rules = HeaderRules {
-        watched: ["x-session", "x-tier"].map(str::to_owned).into(),
+        watched: ["x-session", "x-tier"]
+            .map(|name| Watched::Header(name.to_owned()))
+            .into(),
         explain: Some("x-explain".to_owned()),
         ..HeaderRules::default()
     };
@@ -260,4 +262,25 @@ fn what_the_configuration_asks_about_is_kept() {
     ] {
         assert_eq!(read(&headers), expected);
     }
+}
+
+#[test]
+fn a_cookie_is_kept_without_the_others() {
+    let rules = HeaderRules {
+        watched: ["stay", "other"]
+            .map(|name| Watched::Cookie(name.to_owned()))
+            .into(),
+        ..HeaderRules::default()
+    };
+    // More than all browsers have for one site is no more than passes through.
+    let many = format!("theme={}; stay=here", "a".repeat(3 * MAX_WATCHED));
+    let headers = [
+        ("cookie", many.as_str()),
+        ("x-stay", "stay=no"),
+        ("cookie", "stay=there; other=1"),
+    ];
+    let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let head = RequestHead::read(headers.into_iter(), &rules);
+    let watched: Vec<_> = head.watched.iter().map(Option::as_deref).collect();
+    assert_eq!(watched, [Some(&b"here"[..]), Some(b"1")]);
 }

@@ -206,7 +206,10 @@ proptest! {
             let holds = |(index, _): &(usize, f64)| servers[*index].held > 0;
             prop_assert_eq!(decision.is_cold(), !outcome.totals.iter().any(holds));
 
-            let best: Vec<usize> = match plain::decide(&allowed, prompt, &prefill) {
+            // Next to a decoder that answers, nobody prefills who does not.
+            let mut prefillers = allowed;
+            prefillers.retain(|it| it.is_healthy || !decoder.is_healthy);
+            let best: Vec<usize> = match plain::decide(&prefillers, prompt, &prefill) {
                 Ok(outcome) if uncached > min_uncached => {
                     let best = outcome.totals[0].1;
                     let equals = outcome.totals.iter().filter(|(_, it)| is_equal(*it, best));

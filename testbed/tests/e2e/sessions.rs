@@ -82,13 +82,20 @@ async fn a_cookie_keeps_a_browser_with_its_server() -> Result<()> {
     let pair = set.split(';').next().context("an empty cookie")?;
     assert!(pair.starts_with("stay="), "{set}");
     burden(&bed.servers, server).await?;
-    let cookies = HeaderValue::from_str(&format!("theme=dark; {pair}; stays=no"))?;
-    for connection in &mut connections {
-        assert_eq!(
-            served_by(connection, with(COOKIE, &cookies)?).await?,
-            server
-        );
-        assert_ne!(served_by(connection, chat()?).await?, server);
+    let (name, token) = pair.split_once('=').context("no pair")?;
+    for cookies in [
+        format!("theme=dark; {pair}; stays=no"),
+        format!("theme=dark; {name}=\"{token}\""),
+        format!("theme={}; {pair}", "dark ".repeat(2000)),
+    ] {
+        let cookies = HeaderValue::from_str(&cookies)?;
+        for connection in &mut connections {
+            assert_eq!(
+                served_by(connection, with(COOKIE, &cookies)?).await?,
+                server
+            );
+            assert_ne!(served_by(connection, chat()?).await?, server);
+        }
     }
     assert_filter_never_failed(&bed.envoy).await
 }

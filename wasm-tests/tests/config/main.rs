@@ -2,6 +2,7 @@
 
 use endpoint_picker::{
     config::{PoolSettings, Settings, schema::HandOver},
+    request::Watched,
     scheduling::{Profile, Scheduling, Scorer},
 };
 use serde_json::{Value, json};
@@ -30,6 +31,11 @@ fn with(change: Value) -> Value {
     });
     merge(&mut config, change);
     config
+}
+
+/// The header `name`, watched.
+fn header(name: &str) -> Watched {
+    Watched::Header(name.to_owned())
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -79,7 +85,7 @@ fn endpoints_and_the_metrics_cluster_are_enough() {
     assert_eq!(pool.endpoints.len(), 1);
     assert_eq!(pool.scheduling, Scheduling::default());
     assert_eq!(pool.prefix_cache_bytes, 8 << 20);
-    assert!(settings.watched.names().is_empty());
+    assert!(settings.watched.all().is_empty());
     assert!(settings.explanation.is_none());
 }
 

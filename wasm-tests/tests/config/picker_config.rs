@@ -11,7 +11,7 @@ use endpoint_picker::{
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::{merge, only_profile, parse, parse_pool, refusal, with};
+use crate::{header, merge, only_profile, parse, parse_pool, refusal, with};
 
 /// A configuration with `fields` of an `EndpointPickerConfig`.
 pub(crate) fn picker_config(fields: Value) -> Value {
@@ -299,7 +299,7 @@ fn sessions_are_told_as_there() {
         "schedulingProfiles": [profile("default", &[("session-affinity-scorer", None)])],
     }));
     let settings = parse(&config).unwrap();
-    assert_eq!(settings.watched.names(), ["x-session-id"]);
+    assert_eq!(settings.watched.all(), [header("x-session-id")]);
     let session = Session {
         source: SessionSource::Header(0),
         form: SessionForm::Key,

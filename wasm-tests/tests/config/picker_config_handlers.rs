@@ -29,7 +29,11 @@ fn a_header_names_the_profile() {
             "schedulingProfiles": profiles,
         }));
         let settings = parse(&config).unwrap();
-        assert_eq!(settings.watched.names(), [header], "{parameters}");
+        assert_eq!(
+            settings.watched.all(),
+            [crate::header(header)],
+            "{parameters}"
+        );
         let pool = parse_pool(&config).unwrap();
         let profiles = pool.scheduling.profiles;
         let names: Vec<_> = profiles.iter().map(|it| it.name.as_str()).collect();
@@ -130,4 +134,90 @@ fn a_decider_splits_prefill_from_decode() {
             "x-prefiller-host-port"
         );
     }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn handlers_may_be_written_as_they_once_were() {
+    let always = json!([{"type": "always-disagg-pd-decider"}]);
+    let by_prefix = json!([{"type": "prefix-based-pd-decider", "parameters": {
+        "nonCachedTokens": 8, "prefixMatchInfoProducerName": "approx-prefix-cache-producer",
+    }}]);
+    for (kind, parameters, deciders, expected) in [
+        (
+            "disagg-profile-handler",
+            json!({"deciderPluginName": "always-disagg-pd-decider", "encodeProfile": "encode"}),
+            &always,
+            Some(0),
+        ),
+        (
+            "disagg-profile-handler",
+            json!({"prefillDeciderPluginName": "prefix-based-pd-decider",
+                   "encodeDeciderPluginName": ""}),
+            &by_prefix,
+            Some(7),
+        ),
+        ("disagg-profile-handler", json!({}), &by_prefix, None),
+        (
+            "pd-profile-handler",
+            json!({"deciderPluginName": "always-disagg-pd-decider", "primaryPort": 0}),
+            &always,
+            Some(0),
+        ),
+        // The one of this type, where none is named.
+        ("pd-profile-handler", json!({}), &by_prefix, Some(7)),
+        // And before there were any, a threshold.
+        ("pd-profile-handler", json!({}), &json!([]), Some(0)),
+        (
+            "pd-profile-handler",
+            json!({"threshold": 10, "hashBlockSize": 5, "prefixPluginName": "prefix-cache-scorer"}),
+            &json!([]),
+            Some(9),
+        ),
+        (
+            "pd-profile-handler",
+            json!({"threshold": 0}),
+            &by_prefix,
+            Some(0),
+        ),
+    ] {
+        let mut handler = json!({"type": kind, "parameters": {
+            "decodeProfile": "second", "prefillProfile": "first",
+        }});
+        merge(&mut handler, json!({"parameters": parameters}));
+        let mut plugins = plugins(&["prefill-filter", "decode-filter", "queue-scorer"]);
+        plugins.push(handler);
+        plugins.extend(deciders.as_array().cloned().unwrap_or_default());
+        let pool = pool(json!({
+            "plugins": plugins,
+            "schedulingProfiles": [
+                profile("first", &[("prefill-filter", None), ("queue-scorer", None)]),
+                profile("second", &[("decode-filter", None), ("queue-scorer", None)]),
+            ],
+        }))
+        .unwrap();
+        assert_eq!(pool.scheduling.profiles[0].name, "second");
+        let found = pool.scheduling.disaggregation;
+        let expected = expected.map(|min_uncached_tokens| Disaggregation {
+            prefill: 1,
+            min_uncached_tokens,
+        });
+        assert_eq!(found, expected, "{kind} {parameters} {deciders}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn sections_may_be_written_as_they_once_were() {
+    let pool = pool(json!({
+        "apiVersion": "inference.networking.x-k8s.io/v1alpha1",
+        "plugins": plugins(&["queue-scorer"]),
+        "schedulingProfiles": [profile("default", &[("queue-scorer", Some(2.0))])],
+        "saturationDetector": {
+            "queueDepthThreshold": 8, "kvCacheUtilThreshold": 0.75, "metricsStalenessThreshold": "150ms",
+        },
+        "data": {"sources": [
+            {"pluginRef": "metrics-data-source", "extractors": [{"pluginRef": "model-server-protocol-metrics"}]},
+        ]},
+    }))
+    .unwrap();
+    assert_eq!(only_profile(&pool).unwrap().scorers.len(), 1);
 }

@@ -171,7 +171,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
             json!({"plugins": plugins(&["queue-scorer"]), "schedulingProfiles": [
                 {"name": "a", "plugins": [{"pluginRef": "queue-scorer", "weight": -1}]},
             ]}),
-            "scheduling.schedulingProfiles[0].plugins[0].weight: expected a number of at least 0, \
+            "scheduling.schedulingProfiles[0].plugins[0].weight: expected a number from 0 to 1000000, \
              found -1",
         ),
         (
@@ -262,6 +262,33 @@ fn refusals_name_the_place_and_what_is_accepted() {
             split(json!({"deciders": {"encode": "always"}}), &["decode"]),
             "scheduling.plugins[0].parameters.deciders.encode: expected none: encoders are not chosen, \
              found \"always\"",
+        ),
+        (
+            split(json!({"encodeDeciderPluginName": "always"}), &["decode"]),
+            "scheduling.plugins[0].parameters.encodeDeciderPluginName: expected none: encoders are not \
+             chosen, found \"always\"",
+        ),
+        (
+            split(json!({"threshold": 10}), &["decode"]),
+            "scheduling.plugins[0].parameters.threshold: expected none: a decider says what is split \
+             off, found 10",
+        ),
+        (
+            handled(
+                json!({"type": "pd-profile-handler", "parameters": {
+                    "threshold": 10, "deciderPluginName": "always-disagg-pd-decider",
+                }}),
+                &["decode", "prefill"],
+            ),
+            "scheduling.plugins[0].parameters.threshold: expected none beside a decider, found 10",
+        ),
+        (
+            handled(
+                json!({"type": "pd-profile-handler", "parameters": {"primaryPort": 8000}}),
+                &["decode", "prefill"],
+            ),
+            "scheduling.plugins[0].parameters.primaryPort: expected 0: each rank is an endpoint of its \
+             own, found 8000",
         ),
         (
             split(json!({"deciders": {"decode": "always"}}), &["decode"]),

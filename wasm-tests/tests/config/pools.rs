@@ -245,7 +245,7 @@ fn refusals_name_the_place_and_what_is_accepted() {
         ),
         (
             second(json!({"scheduling": {"scorers": [{"type": "queue", "weight": -1}]}})),
-            "pools[1].scheduling.scorers[0].weight: expected a number of at least 0, found -1",
+            "pools[1].scheduling.scorers[0].weight: expected a number from 0 to 1000000, found -1",
         ),
     ] {
         let error = refusal(&config);

@@ -2,6 +2,7 @@
 
 use endpoint_picker::{
     models::ModelPattern,
+    request::Watched,
     scheduling::{
         Condition, Disaggregation, HeaderCondition, Picker, Profile, Scorer, Session, SessionForm,
         SessionSource,
@@ -10,7 +11,7 @@ use endpoint_picker::{
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::{only_profile, parse, parse_pool, with};
+use crate::{header, only_profile, parse, parse_pool, with};
 
 #[wasm_bindgen_test(unsupported = test)]
 fn every_picker_is_taken() {
@@ -66,7 +67,10 @@ fn profiles_are_for_requests_by_header_model_and_path() {
         {"name": "rest", "filters": [{"type": "decode-filter"}]},
     ]}}));
     let settings = parse(&config).unwrap();
-    assert_eq!(settings.watched.names(), ["x-batch", "x-tier"]);
+    assert_eq!(
+        settings.watched.all(),
+        ["x-batch", "x-tier"].map(crate::header)
+    );
     let pool = parse_pool(&config).unwrap();
     assert_eq!(pool.scheduling.disaggregation, None);
     let [batch, sessions, rest] = pool.scheduling.profiles.as_slice() else {
@@ -123,7 +127,9 @@ fn headers_are_watched_once_for_all_pools() {
         pool("b", json!(null), "x-tenant"),
     ];
     let settings = parse(&json!({"pools": pools})).unwrap();
-    assert_eq!(settings.watched.names(), ["cookie", "x-user", "x-tenant"]);
+    let cookie = Watched::Cookie("route".to_owned());
+    let watched = [cookie, header("x-user"), header("x-tenant")];
+    assert_eq!(settings.watched.all(), watched);
 }
 
 #[wasm_bindgen_test(unsupported = test)]

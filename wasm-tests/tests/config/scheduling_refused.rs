@@ -40,8 +40,12 @@ fn types_and_weights_are_refused_by_their_paths() {
              `parameters`",
         ),
         (
+            json!({"scorers": [{"type": "queue", "weight": 1e300}]}),
+            "scheduling.scorers[0].weight: expected a number from 0 to 1000000, found 1000",
+        ),
+        (
             json!({"scorers": [{"type": "queue", "weight": -1}]}),
-            "scheduling.scorers[0].weight: expected a number of at least 0, found -1",
+            "scheduling.scorers[0].weight: expected a number from 0 to 1000000, found -1",
         ),
         (
             json!({"filters": [{"type": "queue"}]}),

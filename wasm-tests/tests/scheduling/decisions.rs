@@ -340,14 +340,13 @@ fn the_client_is_given_its_session() {
         Scorer::SessionAffinity(Session { source, form })
     };
     let scene = Scene::new(&[server(0.5)], 0);
-    let token = |profile| scene.decide(profile, |it| it.unwrap().session_token().map(|(_, it)| it));
-    let expected = Session::token(address(0));
+    let given = |profile| scene.decide(profile, |it| it.unwrap().session().cloned());
     assert_eq!(
-        token(scored([(session(SessionForm::Token), 1.0)])),
-        Some(expected)
+        given(scored([(session(SessionForm::Token), 1.0)])),
+        Some(SessionSource::Header(0))
     );
-    assert_eq!(token(scored([(session(SessionForm::Key), 1.0)])), None);
-    assert_eq!(token(Profile::default()), None);
+    assert_eq!(given(scored([(session(SessionForm::Key), 1.0)])), None);
+    assert_eq!(given(Profile::default()), None);
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -1,9 +1,10 @@
 //! Who reads a prompt for whom.
 
 use endpoint_picker::scheduling::{
-    Disaggregation, Filter, PrefixCache, Profile, Role, RoleFilter, Scheduling, Scorer,
-    WeightedScorer,
+    Disaggregation, Filter, PrefixCache, Profile, Request, Role, RoleFilter, Scheduler, Scheduling,
+    Scorer, Terms, WeightedScorer,
 };
+use fastrand::Rng;
 use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -111,6 +112,57 @@ fn one_endpoint_may_do_both_and_then_needs_no_other() {
             expected,
             "{case}"
         );
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn nobody_prefills_who_does_not_answer_unless_nobody_does() {
+    let servers = [
+        with_role(0.5, "decode"),
+        with_role(0.9, "prefill"),
+        with_role(0.1, "prefill"),
+    ];
+    for (sick, expected) in [
+        (&[][..], (0, Some(1))),
+        (&[1], (0, Some(2))),
+        (&[1, 2], (0, None)),
+        (&[0], (0, Some(1))),
+        (&[0, 2], (0, Some(1))),
+    ] {
+        let scene = Scene::new(&servers, 10).sick(sick);
+        assert_eq!(choice(&scene, split(0)), expected, "{sick:?}");
+    }
+    // Nothing is known of anybody.
+    let scene = Scene::new(&servers[..2], 10).sick(&[0, 1]);
+    assert_eq!(choice(&scene, split(0)), (0, Some(1)));
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn equal_prefillers_take_turns() {
+    let servers = [
+        with_role(0.5, "decode"),
+        with_role(0.5, "prefill"),
+        with_role(0.5, "prefill"),
+    ];
+    // A prompt without a whole block belongs to nobody.
+    let scene = Scene::new(&servers, 0);
+    let terms = Terms {
+        request: Request {
+            prompt_tokens: 50,
+            ..Request::default()
+        },
+        ..scene.terms()
+    };
+    let (mut scheduler, mut rng) = (Scheduler::new(split(0)), Rng::with_seed(1));
+    let mut prefiller = || {
+        let decision = scheduler.schedule(scene.view(), terms, &mut rng);
+        decision.unwrap().prefill_position()
+    };
+    let first = prefiller();
+    assert_ne!(first, None);
+    for _ in 0..3 {
+        assert_ne!(prefiller(), first);
+        assert_eq!(prefiller(), first);
     }
 }
 

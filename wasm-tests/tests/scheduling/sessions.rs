@@ -31,37 +31,16 @@ fn session(source: SessionSource, form: SessionForm) -> Session {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn a_session_stands_in_a_header_or_a_cookie() {
-    let cookie = || SessionSource::Cookie(1, "sid".to_owned());
+    let cookie = SessionSource::Cookie(1, "sid".to_owned());
+    let header = SessionSource::Header;
     for (source, values, expected) in [
-        (
-            SessionSource::Header(0),
-            &[Some("abc"), None][..],
-            Some("abc"),
-        ),
-        (
-            SessionSource::Header(0),
-            &[Some(" abc "), None],
-            Some("abc"),
-        ),
-        (SessionSource::Header(1), &[Some("abc"), None], None),
-        (SessionSource::Header(2), &[Some("abc"), None], None),
-        (SessionSource::Header(0), &[Some(""), None], None),
-        (cookie(), &[Some("sid=no"), Some("sid=abc")], Some("abc")),
-        (cookie(), &[None, Some("a=b; sid=abc; c=d")], Some("abc")),
-        (cookie(), &[None, Some("a=b;sid=abc;c=d")], Some("abc")),
-        (cookie(), &[None, Some("sid=a=b==")], Some("a=b==")),
-        (cookie(), &[None, Some("sid=one; sid=two")], Some("one")),
-        (
-            cookie(),
-            &[None, Some("xsid=no; sidx=no; sid2; sid=yes")],
-            Some("yes"),
-        ),
-        (cookie(), &[None, Some("SID=no")], None),
-        (cookie(), &[None, Some("a=sid=no")], None),
-        (cookie(), &[None, Some("sid=")], None),
-        (cookie(), &[None, Some("sid")], None),
-        (cookie(), &[None, Some("; ;;")], None),
-        (cookie(), &[None, None], None),
+        (header(0), &[Some("abc"), None][..], Some("abc")),
+        (header(0), &[Some(" abc "), None], Some("abc")),
+        (header(1), &[Some("abc"), None], None),
+        (header(2), &[Some("abc"), None], None),
+        (header(0), &[Some(""), None], None),
+        (cookie.clone(), &[Some("no"), Some("abc")], Some("abc")),
+        (cookie, &[Some("no"), None], None),
     ] {
         let headers = headers(values);
         let session = session(source, SessionForm::Key);

@@ -4,7 +4,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     Named, Plugins,
-    kind::Kind,
+    kind::{Kind, PREFIX_SPLIT},
     profile::{Built, NamedProfile},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(super) fn check(
         return Err(refused(path, expected, format_args!("{:?}", spec.r#type)));
     }
     match (handler, profiles) {
-        (Some(handler), _) if handler.kind == Kind::Disaggregation => {
+        (Some(handler), _) if handler.kind.splits() => {
             disaggregated(handler, profiles, plugins, built)
         }
         // With one profile a header has nothing to choose.
@@ -100,6 +100,51 @@ fn by_header(
     Ok(of(checked))
 }
 
+/// Who decodes, who prefills, and who decides whether that is another.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+struct Stages {
+    #[serde(rename = "stageOrder")]
+    _stage_order: Option<StageOrder>,
+    profiles: StageProfiles,
+    deciders: Deciders,
+    /// Its older form, which has no objects.
+    decode_profile: Option<String>,
+    prefill_profile: Option<String>,
+    #[serde(rename = "encodeProfile")]
+    _encode_profile: IgnoredAny,
+    #[serde(alias = "deciderPluginName")]
+    prefill_decider_plugin_name: Option<String>,
+    encode_decider_plugin_name: Option<String>,
+    /// Of the oldest, which had no deciders: tokens of which as many are split off.
+    threshold: Option<u64>,
+    /// Of the port that fronts the ranks of one server.
+    primary_port: Option<u16>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StageOrder {
+    DecodeFirst,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct StageProfiles {
+    decode: Option<String>,
+    prefill: Option<String>,
+    /// Without its decider it never runs.
+    #[serde(rename = "encode")]
+    _encode: IgnoredAny,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Deciders {
+    prefill: Option<String>,
+    encode: Option<String>,
+}
+
 /// A profile that decodes, and where a decider says so one that prefills.
 fn disaggregated(
     handler: &Named<'_>,
@@ -107,56 +152,52 @@ fn disaggregated(
     plugins: &Plugins<'_>,
     built: &mut Built<'_, '_, '_>,
 ) -> Result<Checked, ConfigError> {
-    #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-    struct Parameters {
-        #[serde(rename = "stageOrder")]
-        _stage_order: Option<StageOrder>,
-        profiles: Profiles,
-        deciders: Deciders,
+    let parameters = handler.effective();
+    let plugin = handler.plugin(parameters.as_ref());
+    let given: Stages = plugin.parameters()?;
+    let is_said = |name: &String| !name.is_empty();
+    for (field, encoder) in [
+        ("deciders.encode", given.deciders.encode),
+        ("encodeDeciderPluginName", given.encode_decider_plugin_name),
+    ] {
+        if let Some(name) = encoder.filter(is_said) {
+            let expected = "none: encoders are not chosen";
+            return Err(plugin.refused(field, expected, format_args!("{name:?}")));
+        }
     }
-
-    #[derive(Deserialize)]
-    #[serde(rename_all = "kebab-case")]
-    enum StageOrder {
-        DecodeFirst,
+    if let Some(port) = given.primary_port.filter(|&port| port != 0) {
+        let expected = "0: each rank is an endpoint of its own";
+        return Err(plugin.refused("primaryPort", expected, port));
     }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Profiles {
-        decode: Option<String>,
-        prefill: Option<String>,
-        /// Without its decider it never runs.
-        #[serde(rename = "encode")]
-        _encode: IgnoredAny,
-    }
-
-    #[derive(Default, Deserialize)]
-    #[serde(default, deny_unknown_fields)]
-    struct Deciders {
-        prefill: Option<String>,
-        encode: Option<String>,
-    }
-
-    let plugin = handler.plugin(handler.spec.parameters.as_ref());
-    let given: Parameters = plugin.parameters()?;
-    if let Some(name) = given.deciders.encode.filter(|name| !name.is_empty()) {
-        let expected = "none: encoders are not chosen";
-        return Err(plugin.refused("deciders.encode", expected, format_args!("{name:?}")));
-    }
-    let decode = named(given.profiles.decode, DECODE);
+    let decode = named(given.profiles.decode.or(given.decode_profile), DECODE);
     let decode = find(plugin, "profiles.decode", profiles, &decode)?;
     let decode = built.profile(decode, Condition::default())?;
-    let decider = given.deciders.prefill.filter(|name| !name.is_empty());
-    let Some(decider) = decider else {
-        return Ok(of(vec![decode]));
+    let decider = given.deciders.prefill.filter(is_said);
+    let decider = decider.or(given.prefill_decider_plugin_name.filter(is_said));
+    let min_uncached_tokens = match (decider, given.threshold) {
+        (Some(_), Some(threshold)) => {
+            let expected = "none beside a decider";
+            return Err(plugin.refused("threshold", expected, threshold));
+        }
+        (Some(decider), None) => min_uncached_tokens(plugin, plugins, &decider)?,
+        (None, threshold) if handler.kind == Kind::PrefillDecode => match threshold {
+            None if plugins.contains_key(PREFIX_SPLIT) => {
+                min_uncached_tokens(plugin, plugins, PREFIX_SPLIT)?
+            }
+            // As many are enough there, and here it takes more.
+            threshold => Some(threshold.unwrap_or_default().saturating_sub(1)),
+        },
+        (None, None) => None,
+        (None, Some(threshold)) => {
+            let expected = "none: a decider says what is split off";
+            return Err(plugin.refused("threshold", expected, threshold));
+        }
     };
-    let Some(min_uncached_tokens) = min_uncached_tokens(plugin, plugins, &decider)? else {
+    let Some(min_uncached_tokens) = min_uncached_tokens else {
         return Ok(of(vec![decode]));
     };
     built.scope.check_headers_can_be_set(&plugin.at("type"))?;
-    let prefill = named(given.profiles.prefill, PREFILL);
+    let prefill = named(given.profiles.prefill.or(given.prefill_profile), PREFILL);
     let prefill = find(plugin, "profiles.prefill", profiles, &prefill)?;
     let mut checked = of(vec![decode, built.profile(prefill, Condition::default())?]);
     checked.scheduling.disaggregation = Some(Disaggregation {
@@ -183,7 +224,8 @@ fn min_uncached_tokens(
     match plugins.get(name) {
         Some(decider) if decider.kind == Kind::AlwaysSplit => Ok(Some(0)),
         Some(decider) if decider.kind == Kind::PrefixSplit => {
-            let plugin = decider.plugin(decider.spec.parameters.as_ref());
+            let parameters = decider.effective();
+            let plugin = decider.plugin(parameters.as_ref());
             let Parameters {
                 non_cached_tokens,
                 prompt_tokens,

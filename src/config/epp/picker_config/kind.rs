@@ -16,6 +16,8 @@ pub(super) enum Kind {
     HeaderProfile,
     /// Prefill and decode by a profile each.
     Disaggregation,
+    /// Its predecessor, which splits where nobody decides.
+    PrefillDecode,
     /// Splits every prompt.
     AlwaysSplit,
     /// Splits prompts of which much is not cached.
@@ -27,7 +29,7 @@ pub(super) enum Kind {
 }
 
 /// Those that are supported.
-pub(super) const TYPES: [(&str, Kind); 40] = [
+pub(super) const TYPES: [(&str, Kind); 41] = [
     ("queue-scorer", Kind::Scorer),
     ("running-requests-size-scorer", Kind::Scorer),
     ("kv-cache-utilization-scorer", Kind::Scorer),
@@ -54,8 +56,9 @@ pub(super) const TYPES: [(&str, Kind); 40] = [
     ("single-profile-handler", Kind::SingleProfile),
     ("header-profile-handler", Kind::HeaderProfile),
     ("disagg-profile-handler", Kind::Disaggregation),
+    ("pd-profile-handler", Kind::PrefillDecode),
     ("always-disagg-pd-decider", Kind::AlwaysSplit),
-    ("prefix-based-pd-decider", Kind::PrefixSplit),
+    (PREFIX_SPLIT, Kind::PrefixSplit),
     ("metrics-data-source", Kind::MetricsSource),
     ("core-metrics-extractor", Kind::MetricsExtractor),
     ("disagg-headers-handler", Kind::Built),
@@ -69,6 +72,9 @@ pub(super) const TYPES: [(&str, Kind); 40] = [
     ("sglanghttp-parser", Kind::Built),
     ("passthrough-parser", Kind::Built),
 ];
+
+/// The decider of a `pd-profile-handler` that names none.
+pub(super) const PREFIX_SPLIT: &str = "prefix-based-pd-decider";
 
 /// Estimates tokens, as is done here, unless its parameters name a tokenizer.
 pub(super) const TOKEN_PRODUCER: &str = "token-producer";
@@ -84,8 +90,13 @@ impl Kind {
     pub(super) const fn is_handler(self) -> bool {
         matches!(
             self,
-            Self::SingleProfile | Self::HeaderProfile | Self::Disaggregation
+            Self::SingleProfile | Self::HeaderProfile | Self::Disaggregation | Self::PrefillDecode
         )
+    }
+
+    /// Whether it splits prefill from decode.
+    pub(super) const fn splits(self) -> bool {
+        matches!(self, Self::Disaggregation | Self::PrefillDecode)
     }
 }
 
@@ -116,6 +127,16 @@ pub(super) fn without_effect(name: &str) -> &'static [&'static str] {
             "missThreshold",
         ],
         "context-length-aware" => &["enableFiltering"],
+        "pd-profile-handler" => &[
+            "hashBlockSize",
+            "blockSize",
+            "maxPrefixBlocksToMatch",
+            "lruCapacityPerServer",
+            "prefixPluginType",
+            "prefixPluginName",
+            "prefixMatchInfoProducerName",
+        ],
+        "prefix-based-pd-decider" => &["prefixMatchInfoProducerName"],
         "latency-scorer" => &[
             "compositeKVWeight",
             "compositeQueueWeight",

@@ -180,7 +180,7 @@ fn picker_of(plugin: Plugin<'_>) -> Result<Picker, ConfigError> {
 
 impl Named<'_> {
     /// Its parameters without those that have no effect here.
-    fn effective(&self) -> Option<Value> {
+    pub(super) fn effective(&self) -> Option<Value> {
         let mut parameters = self.spec.parameters.clone()?;
         if let Some(parameters) = parameters.as_object_mut() {
             for name in without_effect(&self.spec.r#type) {

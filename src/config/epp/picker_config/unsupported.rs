@@ -67,7 +67,13 @@ fn found(config: &PickerConfig) -> Vec<String> {
         (
             "saturationDetector",
             &config.saturation_detector,
-            &["pluginRef"],
+            // The thresholds are its first generation's.
+            &[
+                "pluginRef",
+                "queueDepthThreshold",
+                "kvCacheUtilThreshold",
+                "metricsStalenessThreshold",
+            ],
         ),
         ("parser", &config.parser, &["pluginRef"]),
     ] {
