@@ -10,6 +10,7 @@
 //! - [`process`]: a child process that never outlives its harness.
 //! - [`load`]: requests as their users would send them, and what the users see of the answers.
 //! - [`usage`]: what a process uses of the machine.
+//! - [`virtual_time`]: the filter's decisions over simulated engines, without Envoy and without waiting.
 //! - [`workers`]: the same requests behind one worker of Envoy and behind several.
 //! - [`vllm`]: real vLLM servers on the CPU, in the place of the simulated ones.
 //!
@@ -25,5 +26,6 @@ pub mod model_server;
 pub mod poll;
 pub mod process;
 pub mod usage;
+pub mod virtual_time;
 pub mod vllm;
 pub mod workers;

@@ -2,6 +2,7 @@
 
 mod capacity;
 mod overhead;
+mod profiles;
 mod report;
 mod routing;
 mod table;
@@ -20,6 +21,8 @@ pub(crate) enum Bench {
     /// How well a fleet of model servers is served by this filter, and by Envoy's own load
     /// balancers.
     Routing(routing::Arguments),
+    /// Which scheduling serves a fleet better: the filter's decisions in virtual time, without Envoy.
+    Profiles(profiles::Arguments),
     /// Whether several workers of one Envoy decide as one.
     Workers(workers::Arguments),
     /// What the filter costs beside bare Envoy, a filter that does nothing, and an ext_proc server
@@ -33,6 +36,7 @@ pub(crate) async fn run(bench: Bench) -> Result<ExitCode> {
     let measuring = async {
         match bench {
             Bench::Routing(arguments) => routing::run(arguments).await,
+            Bench::Profiles(arguments) => profiles::run(arguments).await,
             Bench::Workers(arguments) => workers::run(arguments).await,
             Bench::Overhead(arguments) => overhead::run(arguments).await,
         }

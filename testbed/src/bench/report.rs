@@ -29,8 +29,8 @@ pub(crate) struct Facts {
     pub(crate) seed: u64,
     /// The revision of the project, marked when files were changed since.
     pub(crate) revision: String,
-    /// What the Envoy under test says of its version.
-    pub(crate) envoy: String,
+    /// What the Envoy under test says of its version, if there is one.
+    pub(crate) envoy: Option<String>,
     /// The processor's name.
     pub(crate) cpu: String,
     /// The processors that this process may use.
@@ -53,7 +53,20 @@ impl Report {
     ///
     /// When it cannot be made, or there is no Envoy to ask for its version.
     pub(crate) fn create(kind: &str, seed: u64) -> Result<Self> {
-        let facts = Facts::gather(kind, seed)?;
+        Self::with_envoy(kind, seed, Some(envoy::version()?))
+    }
+
+    /// Makes the folder of a bench in which no Envoy takes part.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub(crate) fn without_envoy(kind: &str, seed: u64) -> Result<Self> {
+        Self::with_envoy(kind, seed, None)
+    }
+
+    fn with_envoy(kind: &str, seed: u64, envoy: Option<String>) -> Result<Self> {
+        let facts = Facts::gather(kind, seed, envoy)?;
         // Colons are not welcome in file names everywhere.
         let name = format!("{kind}-{}", facts.started.replace(':', "-"));
         let folder = envoy::repository().join("reports").join(name);
@@ -91,7 +104,7 @@ impl Report {
 }
 
 impl Facts {
-    fn gather(kind: &str, seed: u64) -> Result<Self> {
+    fn gather(kind: &str, seed: u64, envoy: Option<String>) -> Result<Self> {
         let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         Ok(Self {
             kind: kind.to_owned(),
@@ -100,7 +113,7 @@ impl Facts {
                 .unwrap_or_else(|_| env::args().collect::<Vec<_>>().join(" ")),
             seed,
             revision: revision(),
-            envoy: envoy::version()?,
+            envoy,
             cpu: cpu_model().unwrap_or_else(unknown),
             cores: std::thread::available_parallelism()?.get(),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
@@ -110,14 +123,15 @@ impl Facts {
 
     /// As lines.
     pub(crate) fn text(&self) -> String {
+        let envoy = self.envoy.as_ref();
         format!(
-            "{} bench of {}\n{}\nseed {}, revision {}\n{}\n{}, {} cores, Linux {}\n",
+            "{} bench of {}\n{}\nseed {}, revision {}\n{}{}, {} cores, Linux {}\n",
             self.kind,
             self.started,
             self.command,
             self.seed,
             self.revision,
-            self.envoy,
+            envoy.map_or_else(String::new, |envoy| format!("{envoy}\n")),
             self.cpu,
             self.cores,
             self.kernel
@@ -154,13 +168,13 @@ mod tests {
 
     #[test]
     fn facts_are_told_in_lines() {
-        let facts = Facts {
+        let mut facts = Facts {
             kind: "routing".to_owned(),
             started: "2026-01-01T00:00:00Z".to_owned(),
             command: "scripts/bench routing --quick".to_owned(),
             seed: 7,
             revision: "abc-dirty".to_owned(),
-            envoy: "envoy 1.40.0".to_owned(),
+            envoy: Some("envoy 1.40.0".to_owned()),
             cpu: "Some CPU".to_owned(),
             cores: 2,
             kernel: "6.1".to_owned(),
@@ -170,6 +184,9 @@ mod tests {
             "routing bench of 2026-01-01T00:00:00Z\nscripts/bench routing --quick\n\
              seed 7, revision abc-dirty\nenvoy 1.40.0\nSome CPU, 2 cores, Linux 6.1\n"
         );
+        facts.envoy = None;
+        let text = facts.text();
+        assert!(text.contains("abc-dirty\nSome CPU"), "{text}");
     }
 
     #[test]

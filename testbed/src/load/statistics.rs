@@ -80,7 +80,9 @@ pub struct Window {
 }
 
 impl Window {
-    fn contains(&self, time: f64) -> bool {
+    /// Whether what was due at this time counts.
+    #[must_use]
+    pub fn contains(&self, time: f64) -> bool {
         (self.from..self.until).contains(&time)
     }
 }

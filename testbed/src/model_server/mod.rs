@@ -39,6 +39,7 @@ mod service;
 mod simulator;
 #[cfg(test)]
 mod tests;
+mod virtual_server;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -60,6 +61,9 @@ use canned::Engine;
 use faults::Share;
 use journal::Journal;
 use simulator::Simulator;
+
+pub(crate) use engine::Progress;
+pub(crate) use virtual_server::{VirtualServer, answer_text};
 
 pub use canned::Load;
 pub use dialect::Dialect;

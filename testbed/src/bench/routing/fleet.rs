@@ -12,7 +12,7 @@ use super::results::Settings;
 use crate::backend::Backend;
 
 /// Adapters that a server holds at a time.
-const MAX_LORAS: usize = 4;
+pub(in crate::bench) const MAX_LORAS: usize = 4;
 
 /// Model servers, which stop when this is dropped.
 #[derive(Debug)]

@@ -28,6 +28,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{capacity, report::Report};
 use crate::backend::Backend;
+pub(super) use fleet::MAX_LORAS;
+pub(super) use results::name_of_speed;
+
 use fleet::Fleet;
 use policy::{Policy, SCRAPE_INTERVAL};
 use results::{Machine, Results, Run, Settings};
@@ -46,10 +49,10 @@ const WATCH_INTERVAL: f64 = 0.5;
 const DRAIN: f64 = 60.0;
 
 /// The share of a run that is warm-up: caches fill, and queues reach their length.
-const WARM_UP_SHARE: f64 = 0.2;
+pub(super) const WARM_UP_SHARE: f64 = 0.2;
 
 /// About how long an answer takes on a fleet under load, in simulated seconds.
-const ANSWER_TIME: f64 = 5.0;
+pub(super) const ANSWER_TIME: f64 = 5.0;
 
 /// Between the moment a run is ready and its time zero, in real time.
 const LEAD: Duration = Duration::from_millis(50);

@@ -43,7 +43,11 @@ pub(super) struct Settings {
     pub(super) window: Window,
 }
 
-fn name_of_speed<S: Serializer>(speed: &SpeedClass, serializer: S) -> Result<S::Ok, S::Error> {
+/// For serde's `serialize_with`.
+pub(in crate::bench) fn name_of_speed<S: Serializer>(
+    speed: &SpeedClass,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{speed:?}"))
 }
 

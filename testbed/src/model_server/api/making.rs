@@ -15,12 +15,12 @@ use super::{
     super::{
         Backend, State,
         canned::{self, Generation},
-        engine::{FinishReason, Progress, token_text},
-        simulator::{Simulator, Ticket},
+        engine::{FinishReason, Progress, Request, token_text},
+        simulator::{SimulatorConfig, Ticket},
     },
     Asked, Form, Head, Length, Refusal,
     form::Made,
-    next_number, now, served_model,
+    next_number, now, openai, served_model, simulated_model,
 };
 
 /// Answers a request for generated text.
@@ -34,11 +34,11 @@ pub(super) async fn generate(state: &State, asked: Asked) -> Result<Response, Re
         Backend::Simulated(simulator) => {
             let prompt = asked.prompt.tokens(&model);
             let prompt_tokens = prompt.len();
-            let max_tokens = answer_tokens(simulator, prompt_tokens, &asked.length)?;
+            let max_tokens = answer_tokens(simulator.config(), prompt_tokens, &asked.length)?;
             if state.fails() {
                 return Err(Refusal::Failing);
             }
-            let stops = asked.length.asked.is_none() && asked.length.stops;
+            let stops = asked.length.ends_by_itself();
             let adapter = simulator.lora(&model);
             let simulated = Simulated {
                 ticket: simulator.submit(prompt, max_tokens, stops, adapter),
@@ -81,7 +81,7 @@ pub(super) async fn prefill(
     for prompt in prompts {
         let prompt = prompt.tokens(model);
         prompt_tokens += prompt.len();
-        let max_tokens = answer_tokens(simulator, prompt.len(), &length)?;
+        let max_tokens = answer_tokens(simulator.config(), prompt.len(), &length)?;
         tickets.push(simulator.submit(prompt, max_tokens, false, simulator.lora(model)));
     }
     if state.fails() {
@@ -93,13 +93,31 @@ pub(super) async fn prefill(
     Ok(prompt_tokens)
 }
 
+/// What the body of a chat completion asks of the engine of a server like this.
+pub(super) fn chat_request<T>(
+    config: &SimulatorConfig,
+    body: &[u8],
+    client: T,
+) -> Result<Request<T>, Refusal> {
+    let asked = openai::chat(body)?;
+    let model = simulated_model(config, asked.model)?;
+    let prompt = asked.prompt.tokens(&model);
+    Ok(Request {
+        max_tokens: answer_tokens(config, prompt.len(), &asked.length)?,
+        stops: asked.length.ends_by_itself(),
+        adapter: (model != config.model).then(|| Arc::from(model)),
+        prompt,
+        client,
+    })
+}
+
 /// How many tokens an answer to a prompt of this length has.
 fn answer_tokens(
-    simulator: &Arc<Simulator>,
+    config: &SimulatorConfig,
     prompt: usize,
     length: &Length,
 ) -> Result<usize, Refusal> {
-    let max_model_len = simulator.config().max_model_len;
+    let max_model_len = config.max_model_len;
     let left = max_model_len.saturating_sub(prompt);
     if prompt == 0 {
         return Err(Refusal::Bad(

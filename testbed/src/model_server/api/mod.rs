@@ -26,6 +26,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::State as FromState,
+    http::StatusCode,
     response::Response,
     routing::{get, post},
 };
@@ -33,7 +34,7 @@ use bytes::Bytes;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Backend, State};
+use super::{Backend, SimulatorConfig, State, engine};
 use form::{Form, Head};
 use prompt::Prompt;
 use refusal::{Refusal, Style};
@@ -87,6 +88,13 @@ struct Length {
     stops: bool,
 }
 
+impl Length {
+    /// Whether the answer ends because all is said, rather than being cut.
+    const fn ends_by_itself(&self) -> bool {
+        self.asked.is_none() && self.stops
+    }
+}
+
 /// Whether a streamed answer ends with its usage; of OpenAI's older APIs, and vLLM's own.
 #[derive(Default, Deserialize)]
 struct StreamOptions {
@@ -115,6 +123,16 @@ pub(super) fn router() -> Router<Arc<State>> {
         router = router.route(path, post(handler));
     }
     router
+}
+
+/// What the body of a chat completion asks of the engine of a server like this, or the status by
+/// which it is refused.
+pub(super) fn chat_request<T>(
+    config: &SimulatorConfig,
+    body: &[u8],
+    client: T,
+) -> Result<engine::Request<T>, StatusCode> {
+    making::chat_request(config, body, client).map_err(|refusal| refusal.status())
 }
 
 async fn models(FromState(state): FromState<Arc<State>>) -> Json<Value> {
@@ -152,15 +170,16 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 fn served_model(state: &State, asked: Option<String>) -> Result<String, Refusal> {
     match (&state.backend, asked) {
         (Backend::Canned(_), asked) => Ok(asked.unwrap_or_else(|| MODEL.to_owned())),
-        (Backend::Simulated(simulator), None) => Ok(simulator.config().model.clone()),
-        (Backend::Simulated(simulator), Some(model)) => {
-            let config = simulator.config();
-            if model == config.model || config.loras.contains(&model) {
-                Ok(model)
-            } else {
-                Err(Refusal::UnknownModel(model))
-            }
-        }
+        (Backend::Simulated(simulator), asked) => simulated_model(simulator.config(), asked),
+    }
+}
+
+/// The model or adapter that answers, of a server like this.
+fn simulated_model(config: &SimulatorConfig, asked: Option<String>) -> Result<String, Refusal> {
+    match asked {
+        None => Ok(config.model.clone()),
+        Some(model) if model == config.model || config.loras.contains(&model) => Ok(model),
+        Some(model) => Err(Refusal::UnknownModel(model)),
     }
 }
 

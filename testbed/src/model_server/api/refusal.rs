@@ -25,16 +25,23 @@ pub(super) enum Style {
 }
 
 impl Refusal {
+    pub(super) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::UnknownModel(_) => StatusCode::NOT_FOUND,
+            Self::Failing => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
     pub(super) fn in_style(self, style: Style) -> Response {
-        let (status, kind, message) = match self {
-            Self::Bad(message) => (StatusCode::BAD_REQUEST, "BadRequestError", message),
+        let status = self.status();
+        let (kind, message) = match self {
+            Self::Bad(message) => ("BadRequestError", message),
             Self::UnknownModel(model) => (
-                StatusCode::NOT_FOUND,
                 "NotFoundError",
                 format!("The model `{model}` does not exist."),
             ),
             Self::Failing => (
-                StatusCode::INTERNAL_SERVER_ERROR,
                 "InternalServerError",
                 "This server was told to fail.".to_owned(),
             ),

@@ -67,20 +67,20 @@ pub(super) struct Request<T> {
 
 /// Why an answer has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FinishReason {
+pub(crate) enum FinishReason {
     Stop,
     Length,
 }
 
 /// What has become of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// Tokens made.
-    pub(super) generated: usize,
+    pub(crate) generated: usize,
     /// Prompt tokens found in the KV cache.
-    pub(super) cached: usize,
+    pub(crate) cached: usize,
     /// Set with the last token.
-    pub(super) finished: Option<FinishReason>,
+    pub(crate) finished: Option<FinishReason>,
 }
 
 /// The state of an engine at one moment.
