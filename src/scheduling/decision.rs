@@ -133,11 +133,4 @@ impl<'a> Decision<'a> {
             self.prefill().map(Endpoint::host_port),
         )
     }
-
-    /// The same with no more than `max_candidates` candidates: the one that was chosen and those of
-    /// the highest totals.
-    #[must_use]
-    pub fn explain_bounded(&self, max_candidates: usize) -> Explanation<'a> {
-        self.explain().with_candidates(max_candidates)
-    }
 }

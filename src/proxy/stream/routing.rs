@@ -52,6 +52,9 @@ pub(super) struct Routed {
     pub(super) told: Told,
 }
 
+/// Candidates that a line of the log tells of: a pool may have a thousand.
+const LOGGED_CANDIDATES: usize = 50;
+
 /// What is left of a decision when its borrows are over.
 pub(super) struct Choice {
     pub(super) position: usize,
@@ -305,7 +308,7 @@ fn log_decision(
         prompt_bytes: request.prompt.counts().text_bytes,
         early: known != Known::Whole,
         hints: &held.asked.hints,
-        explanation: decision.explain(),
+        explanation: decision.explain().with_candidates(LOGGED_CANDIDATES),
     };
     match serde_json::to_string(&entry) {
         Ok(entry) => log::debug!("decision {entry}"),

@@ -59,7 +59,7 @@ fn an_explanation_has_bounds() {
     scene.decide(by_total(), |decision| {
         let decision = decision.unwrap();
         let names = |count| -> Vec<_> {
-            let explanation = decision.explain_bounded(count);
+            let explanation = decision.explain().with_candidates(count);
             assert_eq!(
                 explanation.candidates.len() + explanation.more_candidates,
                 100
@@ -122,7 +122,7 @@ fn the_choice_is_explained_even_where_others_score_more() {
     let explained = (0..50).map(|_| {
         let decision = scheduler.schedule(scene.view(), scene.terms(), &mut rng);
         let decision = decision.unwrap();
-        let explanation = decision.explain_bounded(2);
+        let explanation = decision.explain().with_candidates(2);
         let shown: Vec<_> = explanation.candidates.iter().map(|it| it.total).collect();
         (decision.position(), shown)
     });

@@ -44,6 +44,8 @@ pub(super) enum Policy {
     /// Envoy's `RING_HASH` on the prompt's first bytes, which the client puts into a header as a
     /// hash.
     RingHash,
+    /// Envoy's `MAGLEV` on the same.
+    Maglev,
 }
 
 impl Policy {
@@ -57,6 +59,7 @@ impl Policy {
             Self::LeastRequest => "least-request",
             Self::Random => "random",
             Self::RingHash => "ring-hash",
+            Self::Maglev => "maglev",
         }
     }
 
@@ -108,7 +111,7 @@ impl Policy {
             .pointer_mut("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config")
             .context("no HTTP connection manager")?;
         named_list(manager, "http_filters")?.retain(|filter| !is_named(filter, FILTER));
-        if self == Self::RingHash {
+        if self.hashes() {
             let route = manager
                 .pointer_mut("/route_config/virtual_hosts/0/routes/0/route")
                 .and_then(Value::as_object_mut)
@@ -141,7 +144,13 @@ impl Policy {
             Self::LeastRequest => Some("LEAST_REQUEST"),
             Self::Random => Some("RANDOM"),
             Self::RingHash => Some("RING_HASH"),
+            Self::Maglev => Some("MAGLEV"),
         }
+    }
+
+    /// Whether it goes by a hash of the prompt.
+    const fn hashes(self) -> bool {
+        matches!(self, Self::RingHash | Self::Maglev)
     }
 }
 
@@ -205,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn each_balancer_is_envoys_and_only_the_ring_looks_at_the_prompt() -> Result<()> {
+    fn each_balancer_is_envoys_and_only_hashes_look_at_the_prompt() -> Result<()> {
         for policy in Policy::value_variants() {
             let text = configured(*policy)?;
             if let Some(balancer) = policy.balancer() {
                 assert!(text.contains(&format!("\"lb_policy\":\"{balancer}\"")));
                 assert!(text.contains("\"port_value\":2"));
             }
-            let hashes = *policy == Policy::RingHash;
+            let hashes = [Policy::RingHash, Policy::Maglev].contains(policy);
             assert_eq!(text.contains("hash_policy"), hashes, "{policy:?}");
         }
         Ok(())
