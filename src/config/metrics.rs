@@ -187,6 +187,14 @@ impl MetricsSettings {
                 let path = format!("metrics.engines.{name}.scrape");
                 let effective = settings.scrape.overlaid(engine.scrape());
                 settings.check_fresh(&path, engine.scrape(), &effective)?;
+                if !engine.mapping().maps_anything() {
+                    return Err(refused(
+                        format!("metrics.engines.{name}"),
+                        "signals, customMetrics or lora to be read, its own or those of the engine \
+                         that it extends",
+                        "none",
+                    ));
+                }
             }
         }
         Ok(settings)

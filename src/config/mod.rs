@@ -23,6 +23,7 @@
 
 mod destination;
 pub mod disaggregation;
+mod duplicates;
 pub mod epp;
 pub mod explanation;
 mod header_name;

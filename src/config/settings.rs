@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     DestinationSettings, ExplanationSettings, HeaderSettings, RequestSettings,
+    duplicates::refuse_duplicates,
     pool_chooser::PoolChooser,
     pools::{self, OnePool, PoolSettings},
     schema::Config,
@@ -100,11 +101,12 @@ impl Settings {
     /// Reads the plugin configuration as Envoy hands it over.
     ///
     /// # Errors
-    /// When it is not JSON, has unknown or missing fields, or a value that cannot be.
+    /// When it is not JSON, has unknown or missing fields, one key twice, or a value that cannot be.
     pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
         if !json.trim_ascii_start().starts_with(b"{") {
             return Err(ConfigError::NotAnObject);
         }
+        refuse_duplicates(json)?;
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let config: Config =
             serde_path_to_error::deserialize(&mut deserializer).map_err(of_another_shape)?;

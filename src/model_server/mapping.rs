@@ -58,6 +58,12 @@ impl Mapping {
         })
     }
 
+    /// Whether anything is mapped at all, signals or adapters.
+    #[must_use]
+    pub const fn maps_anything(&self) -> bool {
+        !self.signals.is_empty() || self.has_lora()
+    }
+
     /// Whether LoRA adapters are mapped.
     #[must_use]
     pub const fn has_lora(&self) -> bool {
@@ -66,7 +72,7 @@ impl Mapping {
 
     /// Reads the signals of an exposition that arrived `at`, of a server of which `history` tells
     /// the scrape before. A signal that says nothing yet keeps the value it had `before`, with its
-    /// time; whether the server has started anew shows against `before` as well.
+    /// time, and so does a share whose counters do not match; whether the server has started anew shows against `before` as well.
     pub fn read(
         &self,
         exposition: &[u8],
@@ -88,17 +94,28 @@ impl Mapping {
         };
         let mut metrics = EndpointMetrics::default();
         for (signal, alternatives) in &self.signals {
-            let outcomes = alternatives.iter().map(|term| term.evaluate(&scrape));
+            let outcomes = alternatives
+                .iter()
+                .map(|term| (term, term.evaluate(&scrape)));
             let first = outcomes
                 .into_iter()
-                .find(|outcome| *outcome != Outcome::Missing);
+                .find(|(_, outcome)| *outcome != Outcome::Missing);
+            let before = before.map(|before| before.observation(*signal));
+            let kept = before.filter(|it| matches!(it, Observation::Value { .. }));
             let observation = match first {
-                None | Some(Outcome::Missing) => Observation::Missing,
-                Some(Outcome::Number(value)) => Observation::of(value, at),
-                Some(Outcome::Unmeasured) => match before.map(|b| b.observation(*signal)) {
-                    Some(kept @ Observation::Value { .. }) => kept,
-                    _ => Observation::Unmeasured,
-                },
+                None | Some((_, Outcome::Missing)) => Observation::Missing,
+                Some((_, Outcome::Number(value))) if signal.admits(value) => {
+                    Observation::Value { value, at }
+                }
+                // What is counted at different moments of a request may fall into different scrapes:
+                // more cached tokens in one than there were tokens.
+                Some((term, Outcome::Number(value)))
+                    if value.is_finite() && term.is_of_growth() =>
+                {
+                    kept.unwrap_or(Observation::NotFinite)
+                }
+                Some((_, Outcome::Number(_))) => Observation::NotFinite,
+                Some((_, Outcome::Unmeasured)) => kept.unwrap_or(Observation::Unmeasured),
             };
             metrics.set(*signal, observation);
         }
@@ -242,8 +259,7 @@ mod tests {
     }
 
     /// Scrapes a second apart, each with what is read of it.
-    fn assert_read_in_turn(expression: &str, scrapes: &[(&str, Observation)]) {
-        let signal = Signal::TimeToFirstToken;
+    fn assert_read_in_turn(signal: Signal, expression: &str, scrapes: &[(&str, Observation)]) {
         let mapping = mapping(signal, &[expression]);
         let mut history = History::default();
         let mut before = None;
@@ -259,6 +275,7 @@ mod tests {
     #[test]
     fn counters_count_from_one_scrape_to_the_next() {
         assert_read_in_turn(
+            Signal::TimeToFirstToken,
             "increase(c)",
             &[
                 ("c 100", UNMEASURED),
@@ -279,6 +296,7 @@ mod tests {
     #[test]
     fn series_grow_each_on_its_own() {
         assert_read_in_turn(
+            Signal::TimeToFirstToken,
             "increase(c)",
             &[
                 ("c{e=\"0\"} 10\nc{e=\"1\"} 100", UNMEASURED),
@@ -298,6 +316,7 @@ mod tests {
     #[test]
     fn a_mean_over_nothing_keeps_the_one_before() {
         assert_read_in_turn(
+            Signal::TimeToFirstToken,
             "increase(h_sum) / increase(h_count)",
             &[
                 ("h_sum 5\nh_count 10", UNMEASURED),
@@ -307,6 +326,47 @@ mod tests {
                 ("h_sum 7\nh_count 16", value(0.5, 5)),
                 ("h_sum 3\nh_count 4", value(0.75, 6)),
                 ("h_sum 3", MISSING),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_number_that_is_no_share_is_none() {
+        for signal in [Signal::KvCacheUsage, Signal::PrefixCacheHitRatio] {
+            for (exposition, expected) in [
+                ("s 0.97", value(0.97, 1)),
+                ("s 1.0001", value(1.0001, 1)),
+                ("s 1.5", NOT_FINITE),
+                ("s 97", NOT_FINITE),
+                ("s -0.5", NOT_FINITE),
+            ] {
+                assert_eq!(read(signal, &["s"], exposition), expected, "{exposition}");
+                // There, and no number: no reason to take another's word.
+                let beside = format!("{exposition}\nt 0.5");
+                assert_eq!(read(signal, &["s", "t"], &beside), expected, "{exposition}");
+            }
+            assert_eq!(read(signal, &["s / 100"], "s 97"), value(0.97, 1));
+        }
+        assert_eq!(
+            read(Signal::WaitingRequests, &["s"], "s 97"),
+            value(97.0, 1)
+        );
+    }
+
+    #[test]
+    fn a_share_of_counters_that_do_not_match_keeps_the_one_before() {
+        let signal = Signal::PrefixCacheHitRatio;
+        assert_read_in_turn(
+            signal,
+            "increase(hit) / increase(all)",
+            &[
+                ("hit 0\nall 0", UNMEASURED),
+                // A percentage would be like this from the first.
+                ("hit 30\nall 10", NOT_FINITE),
+                ("hit 35\nall 20", value(0.5, 3)),
+                ("hit 55\nall 30", value(0.5, 3)),
+                ("hit 57\nall 40", value(0.2, 5)),
+                ("hit NaN\nall 50", NOT_FINITE),
             ],
         );
     }

@@ -31,6 +31,8 @@ mod engine;
 mod expression;
 mod lora;
 mod mapping;
+#[cfg(test)]
+mod oracle;
 mod presets;
 mod process;
 mod reader;

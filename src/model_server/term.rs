@@ -106,7 +106,8 @@ impl Term {
         }
     }
 
-    fn is_of_growth(&self) -> bool {
+    /// Whether it asks what any counter grew by.
+    pub(super) fn is_of_growth(&self) -> bool {
         match self {
             Self::Number(_) | Self::Aggregate(..) => false,
             Self::Negative(inner) => inner.is_of_growth(),

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
+/// How far from 0 and 1 rounding may take a share: servers print two digits of some.
+const SHARE_TOLERANCE: f64 = 0.01;
+
 /// A quantity that the scheduler can ask of an endpoint, whatever engine serves there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
@@ -60,6 +63,20 @@ impl Signal {
         }
     }
 
+    /// Whether `value` can be one of it. A share is from 0 to 1, but for what rounding makes of it:
+    /// what is clearly more is a percentage.
+    #[must_use]
+    pub fn admits(self, value: f64) -> bool {
+        value.is_finite()
+            && (!self.is_share() || (-SHARE_TOLERANCE..=1.0 + SHARE_TOLERANCE).contains(&value))
+    }
+
+    /// Whether it is a share, 0 to 1.
+    #[must_use]
+    pub const fn is_share(self) -> bool {
+        matches!(self, Self::KvCacheUsage | Self::PrefixCacheHitRatio)
+    }
+
     /// Where its observation stands.
     const fn place(self) -> usize {
         match self {
@@ -106,7 +123,7 @@ pub enum Observation {
     /// The exposition had no such series.
     #[default]
     Missing,
-    /// The series was there with NaN or an infinity.
+    /// The series was there with NaN, an infinity, or for a share with a number that is none.
     NotFinite,
     /// The series was there and does not say anything yet: a mean over a time in which nothing
     /// ended, and none was known before.
@@ -146,7 +163,7 @@ pub enum Reading {
     Stale,
     /// Not in the exposition, or never scraped.
     Missing,
-    /// NaN or an infinity.
+    /// NaN, an infinity, or no share.
     NotFinite,
     /// There, without saying anything yet.
     Unmeasured,
@@ -222,9 +239,15 @@ impl EndpointMetrics {
             .unwrap_or_default()
     }
 
-    /// Sets `signal` to `value`, measured `at`.
+    /// Sets `signal` to `value`, measured `at`; to [`NotFinite`](Observation::NotFinite) if it
+    /// cannot be that.
     pub fn observe(&mut self, signal: Signal, value: f64, at: Timestamp) {
-        self.set(signal, Observation::of(value, at));
+        let observation = if signal.admits(value) {
+            Observation::Value { value, at }
+        } else {
+            Observation::NotFinite
+        };
+        self.set(signal, observation);
     }
 
     /// Sets what is said of `signal`.
@@ -373,6 +396,33 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_from_0_to_1() {
+        let at = Timestamp::from_millis(1);
+        for signal in Signal::ALL.into_iter().chain([Signal::Custom(0)]) {
+            let is_share = ["kvCacheUsage", "prefixCacheHitRatio"].contains(&signal.name());
+            for (value, within) in [
+                (0.0, true),
+                (-1e-9, true),
+                (0.5, true),
+                (1.0001, true),
+                (1.005, true),
+                (1.02, false),
+                (50.0, false),
+                (-0.5, false),
+            ] {
+                let mut metrics = EndpointMetrics::default();
+                metrics.observe(signal, value, at);
+                let expected = if within || !is_share {
+                    Observation::Value { value, at }
+                } else {
+                    Observation::NotFinite
+                };
+                assert_eq!(metrics.observation(signal), expected, "{signal} {value}");
+            }
+        }
+    }
+
+    #[test]
     fn a_signal_is_reported_when_it_goes_and_when_it_is_back() {
         let with = |value| {
             let mut metrics = EndpointMetrics::default();
@@ -411,11 +461,11 @@ mod tests {
         let mut metrics = EndpointMetrics::default();
         let custom = [0, 1, 7].map(Signal::Custom);
         let signals = || Signal::ALL.into_iter().chain(custom);
-        for (value, signal) in (1..).zip(signals()) {
-            metrics.observe(signal, f64::from(value), at);
+        let values = || (1..).map(|value| f64::from(value) / 16.0);
+        for (value, signal) in values().zip(signals()) {
+            metrics.observe(signal, value, at);
         }
-        for (value, signal) in (1..).zip(signals()) {
-            let value = f64::from(value);
+        for (value, signal) in values().zip(signals()) {
             assert_eq!(
                 metrics.observation(signal),
                 Observation::Value { value, at },

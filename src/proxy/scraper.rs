@@ -297,11 +297,15 @@ fn say_signals(
     let Some(engine) = engine.and_then(|engine| engines.get(engine)) else {
         return;
     };
-    for (signal, observation) in after.changes_since(before, engine.mapping().signals()) {
-        let signal = engines.signal_name(signal);
+    for (kind, observation) in after.changes_since(before, engine.mapping().signals()) {
+        let signal = engines.signal_name(kind);
         match observation {
             Observation::Missing => log::warn!(
                 "endpoint {host_port}: no series for {signal}; it scores worst where that counts"
+            ),
+            Observation::NotFinite if kind.is_share() => log::warn!(
+                "endpoint {host_port}: {signal} is no share from 0 to 1: NaN, or a percentage, which its \
+                 expression is to divide by 100; it scores worst where that counts"
             ),
             Observation::NotFinite => log::warn!(
                 "endpoint {host_port}: {signal} is NaN or infinite; it scores worst where that counts"

@@ -48,6 +48,26 @@ pub struct EngineConfig {
     pub custom_metrics: Option<Vec<CustomMetric>>,
 }
 
+impl EngineConfig {
+    /// Whether it names any series at all.
+    pub(super) fn maps_anything(&self) -> bool {
+        let specs = [
+            &self.queued_requests_spec,
+            &self.running_requests_spec,
+            &self.kv_usage_spec,
+            &self.lora_spec,
+            &self.cache_info_spec,
+            &self.cache_block_size_spec,
+            &self.cache_num_blocks_spec,
+        ];
+        let custom = self.custom_metrics.iter().flatten();
+        let mut specs = specs
+            .into_iter()
+            .chain(custom.map(|metric| &metric.metric_spec));
+        specs.any(|Spec(selector)| selector.is_some())
+    }
+}
+
 /// One of the `customMetrics` of an engine.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

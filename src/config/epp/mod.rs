@@ -229,6 +229,12 @@ fn adopt_engine_configs(
             _ => {
                 check_labels(&path, &config)?;
                 check_custom_metrics(&path, &config)?;
+                if !config.maps_anything() {
+                    let expected = "at least one of queuedRequestsSpec, runningRequestsSpec, kvUsageSpec, \
+                         loraSpec, cacheInfoSpec, cacheBlockSizeSpec, cacheNumBlocksSpec and \
+                         customMetrics, since it has nothing of a preset of its name";
+                    return Err(refused(path, expected, "none"));
+                }
                 engines.insert(name, config.into());
                 continue;
             }

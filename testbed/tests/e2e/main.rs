@@ -38,6 +38,7 @@ mod prefix_affinity;
 mod profiles;
 mod retries;
 mod scrape_economy;
+mod scrapes_elsewhere;
 mod scraping;
 mod sessions;
 mod surface;

@@ -107,11 +107,34 @@ async fn a_server_without_a_signal_scores_worst_for_it_until_it_is_back() -> Res
             all_choose(&bed, &mut connections, SILENT).await?;
             assert_missing(&bed.envoy, &[]).await?;
 
-            assert_said_once(&bed, loss.signals);
+            assert_said_once(&bed, "no series for", loss.signals);
         }
         assert_filter_never_failed(&bed.envoy).await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_percentage_in_the_place_of_a_share_is_never_taken_for_one() -> Result<()> {
+    let bed = silent_bed(Dialect::Vllm).await?;
+    let silent = &bed.servers[SILENT];
+    let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
+    all_choose(&bed, &mut connections, SILENT).await?;
+
+    silent.set_load(load(2, 20.0));
+    bed::loads_known(&bed.servers).await?;
+    let untold = all_choose(&bed, &mut connections, 0).await?;
+    let score = score_of_silent(&bed, &untold, "kv-cache-utilization");
+    assert_eq!(score, 0.0);
+    assert_missing(&bed.envoy, &["kvCacheUsage"]).await?;
+    bed::loads_known(&bed.servers).await?;
+
+    silent.set_load(load(2, 0.2));
+    bed::loads_known(&bed.servers).await?;
+    all_choose(&bed, &mut connections, SILENT).await?;
+    assert_missing(&bed.envoy, &[]).await?;
+    assert_said_once(&bed, "is no share from 0 to 1", &["kvCacheUsage"]);
+    assert_filter_never_failed(&bed.envoy).await
 }
 
 #[tokio::test]
@@ -135,7 +158,7 @@ async fn a_server_that_answers_garbage_lacks_everything() -> Result<()> {
     bed::loads_known(&bed.servers).await?;
     all_choose(&bed, &mut connections, SILENT).await?;
     assert_missing(&bed.envoy, &[]).await?;
-    assert_said_once(&bed, &signals);
+    assert_said_once(&bed, "no series for", &signals);
     assert_filter_never_failed(&bed.envoy).await
 }
 
@@ -241,13 +264,13 @@ async fn decide(bed: &Bed, connection: &mut Connection) -> Result<Decision> {
     Ok(decision)
 }
 
-/// Asserts that of each of these signals of the silent server it was said once that it is missing,
-/// and once that it is back.
-fn assert_said_once(bed: &Bed, signals: &[&str]) {
+/// Asserts that of each of these signals of the silent server this complaint was made once, and once
+/// it was said that it is back.
+fn assert_said_once(bed: &Bed, complaint: &str, signals: &[&str]) {
     let address = bed.servers[SILENT].address().to_string();
     let said = bed.envoy.log_lines_containing(&address);
     for signal in signals {
-        for (level, what) in [("[warning]", "no series for"), ("[info]", "is back")] {
+        for (level, what) in [("[warning]", complaint), ("[info]", "is back")] {
             let lines = said.iter().filter(|line| {
                 line.contains(level) && line.contains(what) && line.contains(signal)
             });

@@ -171,7 +171,7 @@ pub(crate) fn addresses(servers: &[ModelServer]) -> Vec<SocketAddr> {
 pub(crate) fn count_in(scrapes: &[Instant], span: Range<Instant>) -> usize {
     scrapes
         .iter()
-        .filter(|scrape| span.contains(scrape))
+        .filter(|scrape| span.contains(*scrape))
         .count()
 }
 

@@ -277,11 +277,11 @@ fn the_default_engine_is_vllm_where_the_endpoint_picker_s_fields_say_nothing_els
         (json!({"loraInfoMetric": ""}), Some("vllm")),
         (json!({"defaultEngine": ""}), Some("vllm")),
         (
-            json!({"defaultEngine": "mine", "engineConfigs": [{"name": "mine"}]}),
+            json!({"defaultEngine": "mine", "engineConfigs": [{"name": "mine", "queuedRequestsSpec": "q"}]}),
             Some("mine"),
         ),
         (
-            json!({"engine": "mine", "engineConfigs": [{"name": "mine"}]}),
+            json!({"engine": "mine", "engineConfigs": [{"name": "mine", "queuedRequestsSpec": "q"}]}),
             Some("mine"),
         ),
         (json!({"engine": "auto", "engineConfigs": []}), None),

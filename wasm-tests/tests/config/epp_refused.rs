@@ -10,7 +10,7 @@ fn refusals_name_the_field_as_it_is_written() {
     let entry = |fields: Value| {
         let mut entry = json!({"name": "mine"});
         merge(&mut entry, fields);
-        json!({"engineConfigs": [{"name": "first"}, entry]})
+        json!({"engineConfigs": [{"name": "first", "queuedRequestsSpec": "a"}, entry]})
     };
     for (metrics, expected) in [
         (
@@ -20,6 +20,20 @@ fn refusals_name_the_field_as_it_is_written() {
         (
             entry(json!({"name": ""})),
             "metrics.engineConfigs[1].name: expected the name of an engine, found \"\"",
+        ),
+        (
+            entry(json!({})),
+            "metrics.engineConfigs[1]: expected at least one of queuedRequestsSpec, runningRequestsSpec, ",
+        ),
+        (
+            entry(
+                json!({"name": "vllm", "kvUsageSpec": "", "cacheBlockSizeLabelName": "a", "customMetrics": []}),
+            ),
+            "metrics.engineConfigs[1]: expected at least one of ",
+        ),
+        (
+            json!({"parameters": {"engineConfigs": [{"name": "vllm"}]}}),
+            "metrics.parameters.engineConfigs[0]: expected at least one of ",
         ),
         (
             entry(json!({"name": "default"})),
@@ -159,7 +173,7 @@ fn refusals_name_the_field_as_it_is_written() {
             "metrics: expected the metrics of engine \"vllm\" once, by flags or as an engine's, found both",
         ),
         (
-            json!({"loraInfoMetric": "a", "engineConfigs": [{"name": "vllm"}]}),
+            json!({"loraInfoMetric": "a", "engineConfigs": [{"name": "vllm", "loraSpec": "b"}]}),
             "metrics: expected the metrics of engine \"vllm\" once",
         ),
         (

@@ -235,6 +235,51 @@ fn what_is_no_configuration_is_refused() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn a_key_given_twice_is_refused() {
+    let pool = |fields: &str| {
+        format!(r#"{{"endpoints": {{"static": []}}, "metrics": {{"cluster": "a", {fields}}}}}"#)
+    };
+    let mine = r#"{"signals": {"waitingRequests": "a"}}"#;
+    for (text, expected) in [
+        (
+            r#"{"pool": "a", "pool": "a"}"#.to_owned(),
+            ".: \"pool\" is given twice at line 1 column ",
+        ),
+        (
+            pool(&format!(r#""engines": {{"mine": {mine}, "mine": {mine}}}"#)),
+            "metrics.engines: \"mine\" is given twice",
+        ),
+        (
+            pool(r#""engines": {"mine": {"signals": {"kvBlocks": "a", "kvBlocks": "b"}}}"#),
+            "metrics.engines.mine.signals: \"kvBlocks\" is given twice",
+        ),
+        (
+            pool(r#""engines": {"mine": {"customMetrics": {"a": "b", "\u0061": null}}}"#),
+            "metrics.engines.mine.customMetrics: \"a\" is given twice",
+        ),
+        (
+            pool(r#""headers": {"x-key": "s3cret", "x-key": "s3cret"}"#),
+            "metrics.headers: \"x-key\" is given twice",
+        ),
+        (
+            r#"{"endpoints": {"static": [{"address": "a", "labels": {"b": "", "b": ""}}]}}"#
+                .to_owned(),
+            "endpoints.static[0].labels: \"b\" is given twice",
+        ),
+        (
+            r#"{"models": {"names": {"a": {}, "b": {}, "a": {}}}}"#.to_owned(),
+            "models.names: \"a\" is given twice",
+        ),
+    ] {
+        let error = Settings::from_json(text.as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with(expected), "{text}: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn the_examples_of_the_documents_are_taken() {
     let documents = concat!(
         include_str!("../../../README.md"),

@@ -180,7 +180,7 @@ fn an_endpoint_says_its_engine_itself_or_by_a_label() {
     ] {
         let mut change = json!({
             "endpoints": {"static": [{"address": "10.0.0.1:8000"}]},
-            "metrics": {"engines": {"mine": {}}},
+            "metrics": {"engines": {"mine": {"extends": "vllm"}}},
         });
         merge(&mut change["metrics"], metrics);
         merge(&mut change["endpoints"]["static"][0], endpoint);
@@ -206,7 +206,7 @@ fn scraping_is_said_for_all_by_engine_and_by_endpoint() {
             "timeout": "2s",
             "idleInterval": "1500ms",
             "headers": {"x-key": "0"},
-            "engines": {"mine": {"scrape": {
+            "engines": {"mine": {"extends": "vllm", "scrape": {
                 "cluster": "https", "path": "/b", "port": 9000, "bearerToken": "t", "headers": {"x-key": "1"},
             }}},
         },
@@ -238,7 +238,7 @@ fn an_idle_interval_of_the_engine_keeps_slow_endpoints_fresh() {
         "endpoints": {"static": [{
             "address": "10.0.0.1:8000", "engine": "mine", "scrape": {"interval": "500ms"},
         }]},
-        "metrics": {"engines": {"mine": {"scrape": {"idleInterval": "1500ms"}}}},
+        "metrics": {"engines": {"mine": {"extends": "vllm", "scrape": {"idleInterval": "1500ms"}}}},
     }))
     .unwrap();
 }
@@ -248,7 +248,7 @@ fn secrets_are_never_shown() {
     let secret = json!({"bearerToken": "s3cret", "headers": {"x-key": "s3cret"}});
     let settings = taken(json!({
         "endpoints": {"static": [{"address": "10.0.0.1:8000", "scrape": secret}]},
-        "metrics": {"bearerToken": "s3cret", "headers": {"x-key": "s3cret"}, "engines": {"mine": {"scrape": secret}}},
+        "metrics": {"bearerToken": "s3cret", "headers": {"x-key": "s3cret"}, "engines": {"mine": {"extends": "vllm", "scrape": secret}}},
     })).unwrap();
     assert!(!format!("{settings:?}").contains("s3cret"));
 
@@ -263,7 +263,7 @@ fn secrets_are_never_shown() {
     ] {
         for change in [
             json!({"metrics": bad}),
-            json!({"metrics": {"engines": {"mine": {"scrape": bad}}}}),
+            json!({"metrics": {"engines": {"mine": {"extends": "vllm", "scrape": bad}}}}),
             json!({"endpoints": {"static": [{"address": "10.0.0.1:8000", "scrape": bad}]}}),
         ] {
             let error = refusal(&with(change));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use crate::{merge, refusal, with};
+use crate::{merge, parse, refusal, with};
 
 #[wasm_bindgen_test(unsupported = test)]
 fn refusals_name_the_place_and_what_is_accepted() {
@@ -217,5 +217,44 @@ fn unknown_engines_are_refused_with_those_that_are_known() {
     let error = refusal(&with(change));
     for known in ["auto or one of a-mine, ", "vllm", "found \"vlm\""] {
         assert!(error.contains(known), "{error}");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn an_engine_that_maps_nothing_is_refused() {
+    for (engines, name) in [
+        (json!({"mine": {}}), "mine"),
+        (
+            json!({"mine": {"signals": {"waitingRequests": null}, "lora": null}}),
+            "mine",
+        ),
+        (
+            json!({"mine": {"recognizedBy": ["up"], "scrape": {"port": 9400}}}),
+            "mine",
+        ),
+        (
+            json!({"triton": {"signals": {"waitingRequests": null}}}),
+            "triton",
+        ),
+        (
+            json!({"mine": {"extends": "triton", "signals": {"waitingRequests": null}}}),
+            "mine",
+        ),
+    ] {
+        let found = refusal(&with(json!({"metrics": {"engines": engines}})));
+        let expected = format!(
+            "metrics.engines.{name}: expected signals, customMetrics or lora to be read, its own or \
+             those of the engine that it extends, found none"
+        );
+        assert_eq!(found, expected, "{engines}");
+    }
+    for engines in [
+        json!({"vllm": {}, "mine": {"extends": "vllm"}}),
+        json!({"mine": {"customMetrics": {"mine": "a"}}}),
+        json!({"mine": {"lora": {"running": "a", "adapterLabel": "b"}}}),
+        json!({"mine": {"signals": {"waitingRequests": "0"}}}),
+    ] {
+        let found = parse(&with(json!({"metrics": {"engines": engines}})));
+        assert!(found.is_ok(), "{found:?}");
     }
 }

@@ -285,7 +285,7 @@ fn a_custom_signal_must_be_of_an_engine_of_the_pool() {
     let config = |engine: &str| {
         with(json!({
             "metrics": {"engine": engine, "engines": {
-                "mine": {"customMetrics": {"depth": "d"}}, "other": {"signals": {}},
+                "mine": {"customMetrics": {"depth": "d"}}, "other": {"extends": "vllm"},
             }},
             "scheduling": {"scorers": [
                 {"type": "endpoint-attribute", "parameters": {"attribute": "depth", "prefer": "lower"}},

@@ -47,11 +47,11 @@ const GAUGES: &[Case] = &[
         "dynamo",
         KvCacheUsage,
         &[
-            "dynamo_component_gpu_cache_usage_percent 1",
-            "dynamo_component_kvstats_gpu_cache_usage_percent 2",
-            "vllm:kv_cache_usage_perc 3",
-            "sglang:token_usage{tp_rank=\"0\"} 4",
-            "trtllm_kv_cache_utilization 5",
+            "dynamo_component_gpu_cache_usage_percent 0.1",
+            "dynamo_component_kvstats_gpu_cache_usage_percent 0.2",
+            "vllm:kv_cache_usage_perc 0.3",
+            "sglang:token_usage{tp_rank=\"0\"} 0.4",
+            "trtllm_kv_cache_utilization 0.5",
         ],
     ),
     (
@@ -76,17 +76,20 @@ const GAUGES: &[Case] = &[
     (
         "dynamo",
         PrefixCacheHitRatio,
-        &["dynamo_component_kvstats_gpu_prefix_cache_hit_rate 1"],
+        &["dynamo_component_kvstats_gpu_prefix_cache_hit_rate 0.1"],
     ),
     (
         "vllm",
         KvCacheUsage,
-        &["vllm:kv_cache_usage_perc 1", "vllm:gpu_cache_usage_perc 2"],
+        &[
+            "vllm:kv_cache_usage_perc 0.1",
+            "vllm:gpu_cache_usage_perc 0.2",
+        ],
     ),
     (
         "sglang",
         KvCacheUsage,
-        &["sglang:token_usage 1", "sglang_token_usage 2"],
+        &["sglang:token_usage 0.1", "sglang_token_usage 0.2"],
     ),
     (
         "sglang",
@@ -101,28 +104,28 @@ const GAUGES: &[Case] = &[
     (
         "sglang",
         PrefixCacheHitRatio,
-        &["sglang:cache_hit_rate 1", "sglang_cache_hit_rate 2"],
+        &["sglang:cache_hit_rate 0.1", "sglang_cache_hit_rate 0.2"],
     ),
     (
         "trtllm-serve",
         KvCacheUsage,
         &[
-            "trtllm_kv_cache_utilization 1",
-            "trtllm_kv_cache_used_blocks 16\ntrtllm_kv_cache_max_blocks 8",
+            "trtllm_kv_cache_utilization 0.1",
+            "trtllm_kv_cache_used_blocks 16\ntrtllm_kv_cache_max_blocks 80",
         ],
     ),
     (
         "trtllm-serve",
         PrefixCacheHitRatio,
-        &["trtllm_kv_cache_hit_rate 1"],
+        &["trtllm_kv_cache_hit_rate 0.1"],
     ),
     (
         "triton-tensorrt-llm",
         KvCacheUsage,
         &[
-            "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"fraction\"} 1",
+            "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"fraction\"} 0.1",
             "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"used\"} 8\n\
-             nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"max\"} 4",
+             nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"max\"} 40",
         ],
     ),
     (
@@ -135,12 +138,23 @@ const GAUGES: &[Case] = &[
     ),
 ];
 
+/// The value of the name at this place: the number of the place, for a share in tenths.
+fn numbered(signal: Signal, place: u8) -> f64 {
+    let number = f64::from(place);
+    if signal.is_share() {
+        number / 10.0
+    } else {
+        number
+    }
+}
+
 #[wasm_bindgen_test(unsupported = test)]
 fn each_name_is_read_where_those_before_it_are_not_there() {
     for (engine, signal, lines) in GAUGES {
         for (expected, line) in (1..).zip(*lines) {
             let found = read(engine, line).observation(*signal);
-            assert_eq!(found, value(f64::from(expected), 1), "{engine}: {line}");
+            let expected = value(numbered(*signal, expected), 1);
+            assert_eq!(found, expected, "{engine}: {line}");
         }
     }
 }
@@ -156,11 +170,8 @@ fn of_two_names_the_first_counts() {
             }
             let exposition = format!("{}\n{}\n", pair[1], pair[0]);
             let found = read(engine, &exposition).observation(*signal);
-            assert_eq!(
-                found,
-                value(f64::from(expected), 1),
-                "{engine}: {exposition}"
-            );
+            let expected = value(numbered(*signal, expected), 1);
+            assert_eq!(found, expected, "{engine}: {exposition}");
         }
     }
 }

@@ -76,11 +76,14 @@ fn kv_cache_utilization_scores_what_is_free() {
         (0.0, 1.0),
         (0.25, 0.75),
         (1.0, 0.0),
-        // Out of its range the signal is clamped to it.
+        // Rounded past its range the signal is clamped to it.
+        (1.005, 0.0),
+        (-0.005, 1.0),
+        // Out of its range it is none, and scores worst.
         (1.5, 0.0),
-        (-0.5, 1.0),
+        (-0.5, 0.0),
         (f64::MAX, 0.0),
-        (f64::MIN, 1.0),
+        (f64::MIN, 0.0),
     ] {
         let servers = [Server::told(Signal::KvCacheUsage, usage).in_flight(7, 7)];
         let found = scores(&Scorer::KvCacheUtilization, &servers, unknown());

@@ -199,7 +199,9 @@ fn without_any_time_what_else_is_known_counts() {
             vec![server(f64::NAN, f64::NAN, 0), server(0.0, 0.0, 10)],
             &[0.0, 1.0],
         ),
-        (vec![server(f64::MIN, f64::MAX, u32::MAX)], &[2.0 / 3.0]),
+        (vec![server(0.0, f64::MAX, u32::MAX)], &[2.0 / 3.0]),
+        // No share, and nothing free.
+        (vec![server(f64::MIN, f64::MAX, u32::MAX)], &[1.0 / 3.0]),
         (vec![], &[]),
         // Times that do not count are none.
         (
