@@ -1,6 +1,6 @@
 //! What was decided.
 
-use super::{Explanation, NoCandidate, Scorer, SessionForm, SessionSource, run::Ranked};
+use super::{Explanation, NoCandidate, Scorer, SessionForm, run::Ranked};
 use crate::pool::Endpoint;
 
 /// The outcome of one decision: a ranking, whose first is the choice.
@@ -113,13 +113,14 @@ impl<'a> Decision<'a> {
     }
 
     /// Where the client is to send the [token](super::Session::token) of the endpoint that serves it
-    /// with its next request of the session, if the profile keeps sessions by what the client is given.
+    /// with its next request of the session, if the profile keeps sessions by what the client is given:
+    /// a place in [`WatchedHeaders`](super::WatchedHeaders).
     #[must_use]
-    pub fn session(&self) -> Option<&'a SessionSource> {
+    pub fn session(&self) -> Option<usize> {
         let mut scorers = self.decoding.ranked.profile.scorers.iter();
         scorers.find_map(|weighted| match &weighted.scorer {
             Scorer::SessionAffinity(session) if session.form == SessionForm::Token => {
-                Some(&session.source)
+                Some(session.place)
             }
             _ => None,
         })

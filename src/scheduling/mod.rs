@@ -88,4 +88,4 @@ pub use scorer::{
     ActiveRequest, ContextLengthAware, EndpointAttribute, Latency, LoadAware, LoadBand,
     PrefixCache, Scorer, SignalsNeeded, TokenLoad,
 };
-pub use session::{Session, SessionForm, SessionSource, WatchedHeaders};
+pub use session::{Session, SessionForm, WatchedHeaders};

@@ -20,21 +20,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 const MAX_ADDRESS_LEN: usize = 60;
 
 /// How requests say which session they are of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
-    /// Where it stands.
-    pub source: SessionSource,
+    /// Where a request has it, a place in [`WatchedHeaders`](super::WatchedHeaders).
+    pub place: usize,
     /// What it is.
     pub form: SessionForm,
-}
-
-/// Where a request has its session, by a place in [`WatchedHeaders`](super::WatchedHeaders).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionSource {
-    /// In a header of its own.
-    Header(usize),
-    /// In the cookie of this name.
-    Cookie(usize, String),
 }
 
 /// What names a session.
@@ -52,8 +43,7 @@ impl Session {
     /// The session that a request names, if it does.
     #[must_use]
     pub fn value_of<'a>(&self, request: Request<'a>) -> Option<&'a [u8]> {
-        let (SessionSource::Header(place) | SessionSource::Cookie(place, _)) = &self.source;
-        let value = request.headers.get(*place)?.as_deref()?.trim_ascii();
+        let value = request.headers.get(self.place)?.as_deref()?.trim_ascii();
         (!value.is_empty()).then_some(value)
     }
 

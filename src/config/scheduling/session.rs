@@ -8,7 +8,7 @@ use crate::{
         header_name::{client_header_name, is_token},
         settings::ConfigError,
     },
-    scheduling::{Session, SessionForm, SessionSource, WatchedHeaders},
+    scheduling::{Session, SessionForm, WatchedHeaders},
 };
 
 /// The Endpoint Picker's header.
@@ -73,14 +73,14 @@ pub(super) fn session(
         let expected = format!("none beside {field}");
         return Err(plugin.refused(other, expected, "both"));
     }
-    let source = if field.to_ascii_lowercase().ends_with("cookie") {
+    let place = if field.to_ascii_lowercase().ends_with("cookie") {
         if !is_token(&name) {
             return Err(plugin.refused(field, "the name of a cookie", format_args!("{name:?}")));
         }
-        SessionSource::Cookie(watched.watch_cookie(&name), name)
+        watched.watch_cookie(&name)
     } else {
         let name = client_header_name(&plugin.at(&format!("parameters.{field}")), &name)?;
-        SessionSource::Header(watched.watch(&name))
+        watched.watch(&name)
     };
-    Ok(Session { source, form })
+    Ok(Session { place, form })
 }

@@ -7,7 +7,7 @@ use crate::{
     models::{AnswerKind, NameRestorer},
     proxy::host::{self, HostError, ResponseHeaders},
     request::Watched,
-    scheduling::{Session, SessionSource},
+    scheduling::Session,
 };
 
 const SET_COOKIE: &str = "set-cookie";
@@ -49,15 +49,10 @@ pub(super) struct TokenHeader {
 }
 
 impl TokenHeader {
-    /// Of a session that stands in `source`, a place in `watched`.
-    pub(super) fn new(
-        source: &SessionSource,
-        watched: &[Watched],
-        endpoint: SocketAddr,
-    ) -> Option<Self> {
-        let (SessionSource::Header(place) | SessionSource::Cookie(place, _)) = source;
+    /// Of a session that stands at `place` of `watched`.
+    pub(super) fn new(place: usize, watched: &[Watched], endpoint: SocketAddr) -> Option<Self> {
         Some(Self {
-            watched: watched.get(*place)?.clone(),
+            watched: watched.get(place)?.clone(),
             endpoint,
         })
     }

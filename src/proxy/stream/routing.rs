@@ -226,7 +226,7 @@ fn told(
     let session = decision.session();
     let asked = settings.filter(|_| asked.wants_explanation);
     Told {
-        session: session.and_then(|source| TokenHeader::new(source, &rules.watched, endpoint)),
+        session: session.and_then(|place| TokenHeader::new(place, &rules.watched, endpoint)),
         explanation: asked.map(|settings| {
             let explanation = decision.explain().to_json(settings.max_bytes);
             (settings.response_header.clone(), explanation)

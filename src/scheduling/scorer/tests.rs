@@ -15,7 +15,7 @@ use crate::{
     load::{InFlight, Load},
     pool::{EndpointMetrics, Freshness, LoraAdapters, Observation, Pool},
     prefix::{BlockHash, PrefixIndex},
-    scheduling::{Request, SessionForm, SessionSource, View},
+    scheduling::{Request, SessionForm, View},
     time::Timestamp,
 };
 
@@ -36,10 +36,7 @@ fn scorer() -> impl Strategy<Value = Scorer> {
     let share = 0.0..=1.0_f64;
     let band =
         (any::<u32>(), 1.0..=f64::MAX).prop_map(|(requests, ratio)| LoadBand { requests, ratio });
-    let source = prop_oneof![
-        (0..2_usize).prop_map(SessionSource::Header),
-        (0..2_usize).prop_map(|place| SessionSource::Cookie(place, "a".to_owned())),
-    ];
+    let place = 0..2_usize;
     let form = select(vec![SessionForm::Token, SessionForm::Key]);
     prop_oneof![
         Just(Scorer::Queue),
@@ -69,7 +66,7 @@ fn scorer() -> impl Strategy<Value = Scorer> {
         )),
         prop_oneof![0..3_u32, any::<u32>()]
             .prop_map(|threshold| Scorer::LoadAware(LoadAware { threshold })),
-        (source, form).prop_map(|(source, form)| Scorer::SessionAffinity(Session { source, form })),
+        (place, form).prop_map(|(place, form)| Scorer::SessionAffinity(Session { place, form })),
         Just(Scorer::ContextLengthAware(ContextLengthAware {
             label: "range".to_owned()
         })),

@@ -5,7 +5,7 @@ use endpoint_picker::{
     scheduling::{
         ActiveRequest, Condition, ContextLengthAware, Filter, Latency, Picker, PrefixCache,
         PrefixCacheAffinity, Profile, Role, RoleFilter, Scheduling, Scorer, Session, SessionForm,
-        SessionSource, TokenLoad, UtilizationMetric,
+        TokenLoad, UtilizationMetric,
     },
 };
 use serde_json::{Value, json};
@@ -301,7 +301,7 @@ fn sessions_are_told_as_there() {
     let settings = parse(&config).unwrap();
     assert_eq!(settings.watched.all(), [header("x-session-id")]);
     let session = Session {
-        source: SessionSource::Header(0),
+        place: 0,
         form: SessionForm::Key,
     };
     let expected = [(Scorer::SessionAffinity(session), 1.0)];

@@ -5,7 +5,6 @@ use endpoint_picker::{
     request::Watched,
     scheduling::{
         Condition, Disaggregation, HeaderCondition, Picker, Profile, Scorer, Session, SessionForm,
-        SessionSource,
     },
 };
 use serde_json::{Value, json};
@@ -95,7 +94,7 @@ fn profiles_are_for_requests_by_header_model_and_path() {
 
     assert_eq!(sessions.when.headers, [header(1, Some("high"))]);
     let session = Session {
-        source: SessionSource::Header(0),
+        place: 0,
         form: SessionForm::Token,
     };
     let scorers: Vec<_> = sessions

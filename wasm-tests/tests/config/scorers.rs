@@ -4,7 +4,7 @@ use endpoint_picker::{
     pool::Signal,
     scheduling::{
         ActiveRequest, ContextLengthAware, EndpointAttribute, Latency, LoadAware, LoadBand,
-        PrefixCache, Scorer, Session, SessionForm, SessionSource, TokenLoad,
+        PrefixCache, Scorer, Session, SessionForm, TokenLoad,
     },
 };
 use serde_json::{Value, json};
@@ -22,15 +22,8 @@ fn with_custom_metrics(scheduling: &Value) -> Value {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn every_scorer_is_taken_with_its_parameters() {
-    let token = |source| {
-        let form = SessionForm::Token;
-        Scorer::SessionAffinity(Session { source, form })
-    };
-    let key = |source| {
-        let form = SessionForm::Key;
-        Scorer::SessionAffinity(Session { source, form })
-    };
-    let cookie = |name: &str| SessionSource::Cookie(0, name.to_owned());
+    let session_by = |form| Scorer::SessionAffinity(Session { place: 0, form });
+    let (token, key) = (session_by(SessionForm::Token), session_by(SessionForm::Key));
     let attribute = |name: &str, signal, range, higher_is_better| {
         Scorer::EndpointAttribute(EndpointAttribute {
             name: name.to_owned(),
@@ -157,34 +150,22 @@ fn every_scorer_is_taken_with_its_parameters() {
         (
             [session, "session-affinity-scorer"],
             json!({}),
-            token(SessionSource::Header(0)),
+            token.clone(),
         ),
-        (
-            [session; 2],
-            json!({"header": "X-Session"}),
-            token(SessionSource::Header(0)),
-        ),
-        (
-            [session; 2],
-            json!({"cookie": "Route"}),
-            token(cookie("Route")),
-        ),
-        (
-            [session; 2],
-            json!({"keyHeader": "x-user"}),
-            key(SessionSource::Header(0)),
-        ),
-        ([session; 2], json!({"keyCookie": "id"}), key(cookie("id"))),
+        ([session; 2], json!({"header": "X-Session"}), token.clone()),
+        ([session; 2], json!({"cookie": "Route"}), token.clone()),
+        ([session; 2], json!({"keyHeader": "x-user"}), key.clone()),
+        ([session; 2], json!({"keyCookie": "id"}), key.clone()),
         // The Endpoint Picker's parameters.
         (
             [session; 2],
             json!({"algorithm": "encoded_endpoint_header"}),
-            token(SessionSource::Header(0)),
+            token.clone(),
         ),
         (
             [session; 2],
             json!({"algorithm": "session_id_header", "headerName": "x-session-id"}),
-            key(SessionSource::Header(0)),
+            key.clone(),
         ),
         (
             ["context-length-aware"; 2],

@@ -7,7 +7,7 @@ use endpoint_picker::{
     prefix::BlockHash,
     scheduling::{
         Filter, NoCandidate, PrefixCache, PrefixCacheAffinity, Profile, Request, Role, RoleFilter,
-        Scheduler, Scheduling, Scorer, Session, SessionForm, SessionSource, Terms,
+        Scheduler, Scheduling, Scorer, Session, SessionForm, Terms,
     },
 };
 use fastrand::Rng;
@@ -335,16 +335,10 @@ fn prefixes_are_looked_up_where_something_asks() {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn the_client_is_given_its_session() {
-    let session = |form| {
-        let source = SessionSource::Header(0);
-        Scorer::SessionAffinity(Session { source, form })
-    };
+    let session = |form| Scorer::SessionAffinity(Session { place: 0, form });
     let scene = Scene::new(&[server(0.5)], 0);
-    let given = |profile| scene.decide(profile, |it| it.unwrap().session().cloned());
-    assert_eq!(
-        given(scored([(session(SessionForm::Token), 1.0)])),
-        Some(SessionSource::Header(0))
-    );
+    let given = |profile| scene.decide(profile, |it| it.unwrap().session());
+    assert_eq!(given(scored([(session(SessionForm::Token), 1.0)])), Some(0));
     assert_eq!(given(scored([(session(SessionForm::Key), 1.0)])), None);
     assert_eq!(given(Profile::default()), None);
 }

@@ -5,7 +5,7 @@ use endpoint_picker::{
     load::InFlight,
     pool::Pool,
     prefix::PrefixIndex,
-    scheduling::{Candidates, Request, Scorer, Session, SessionForm, SessionSource, View},
+    scheduling::{Candidates, Request, Scorer, Session, SessionForm, View},
 };
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -25,25 +25,22 @@ fn with(headers: &Headers) -> Request<'_> {
     }
 }
 
-fn session(source: SessionSource, form: SessionForm) -> Session {
-    Session { source, form }
+fn session(place: usize, form: SessionForm) -> Session {
+    Session { place, form }
 }
 
 #[wasm_bindgen_test(unsupported = test)]
-fn a_session_stands_in_a_header_or_a_cookie() {
-    let cookie = SessionSource::Cookie(1, "sid".to_owned());
-    let header = SessionSource::Header;
-    for (source, values, expected) in [
-        (header(0), &[Some("abc"), None][..], Some("abc")),
-        (header(0), &[Some(" abc "), None], Some("abc")),
-        (header(1), &[Some("abc"), None], None),
-        (header(2), &[Some("abc"), None], None),
-        (header(0), &[Some(""), None], None),
-        (cookie.clone(), &[Some("no"), Some("abc")], Some("abc")),
-        (cookie, &[Some("no"), None], None),
+fn a_session_stands_where_it_is_watched() {
+    for (place, values, expected) in [
+        (0, &[Some("abc"), None][..], Some("abc")),
+        (0, &[Some(" abc "), None], Some("abc")),
+        (1, &[Some("abc"), None], None),
+        (2, &[Some("abc"), None], None),
+        (0, &[Some(""), None], None),
+        (1, &[Some("no"), Some("abc")], Some("abc")),
     ] {
         let headers = headers(values);
-        let session = session(source, SessionForm::Key);
+        let session = session(place, SessionForm::Key);
         let found = session.value_of(with(&headers));
         assert_eq!(found, expected.map(str::as_bytes), "{session:?} {values:?}");
     }
@@ -54,7 +51,7 @@ fn a_token_leads_back_to_its_endpoint() {
     let token = Session::token(address(1));
     assert_eq!(token, "MTAuMC4wLjE6ODAwMg==");
     assert_eq!(Session::token("[::1]:80".parse().unwrap()), "Wzo6MV06ODA=");
-    let scorer = Scorer::SessionAffinity(session(SessionSource::Header(0), SessionForm::Token));
+    let scorer = Scorer::SessionAffinity(session(0, SessionForm::Token));
     let servers = vec![Server::silent(); 3];
     let of_nobody = Session::token("10.9.9.9:1".parse().unwrap());
     let long = "A".repeat(10_000);
@@ -82,7 +79,7 @@ fn a_token_leads_back_to_its_endpoint() {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn every_address_fits_a_token() {
-    let scorer = Scorer::SessionAffinity(session(SessionSource::Header(0), SessionForm::Token));
+    let scorer = Scorer::SessionAffinity(session(0, SessionForm::Token));
     for address in [
         "0.0.0.0:0",
         "255.255.255.255:65535",
@@ -107,7 +104,7 @@ fn every_address_fits_a_token() {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn a_key_belongs_to_one_endpoint_as_long_as_that_is_there() {
-    let scorer = Scorer::SessionAffinity(session(SessionSource::Header(0), SessionForm::Key));
+    let scorer = Scorer::SessionAffinity(session(0, SessionForm::Key));
     let home = |key: &str, servers: usize| {
         let servers = vec![Server::silent(); servers];
         let headers = headers(&[Some(key)]);
