@@ -72,7 +72,8 @@ impl Mapping {
 
     /// Reads the signals of an exposition that arrived `at`, of a server of which `history` tells
     /// the scrape before. A signal that says nothing yet keeps the value it had `before`, with its
-    /// time, and so does a share whose counters do not match; whether the server has started anew shows against `before` as well.
+    /// time, and so does a share whose counters do not match; whether the server has started anew
+    /// shows against `before` as well.
     pub fn read(
         &self,
         exposition: &[u8],

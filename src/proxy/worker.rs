@@ -195,7 +195,7 @@ impl WorkerPool {
         let endpoint = self.pool.get(address);
         if endpoint.is_some_and(|endpoint| endpoint.failed_at().is_none()) {
             log::info!(
-                "endpoint {address}: a request did not reach it; passed over until it answers a scrape"
+                "endpoint {address}: it gave a request no answer; passed over until it answers a scrape"
             );
         }
         self.pool.record_failure(address, now);

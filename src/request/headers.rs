@@ -18,8 +18,8 @@
 //! name one that asks for an explanation, which is not to go on since it carries a secret.
 //!
 //! The names are the Endpoint Picker's. Where a header comes with its alias, the alias says nothing;
-//! of two of one name the first counts, of subsets all. Values are bytes, and bounded: what is too long or means
-//! nothing is ignored and counted.
+//! of two of one name the first counts, of subsets all. Values are bytes, and bounded: what is too long
+//! or means nothing is ignored and counted.
 
 use super::{
     Api, RequestHints, Watched,

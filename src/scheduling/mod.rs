@@ -9,8 +9,8 @@
 //! defaults of parameters, so that its operators find what they know.
 //!
 //! The candidates are the healthy endpoints, those that answer scrapes. Where a profile leaves none of
-//! them, it decides on all, by what this gateway has in flight to each instead of by metrics: a pool
-//! whose scrapes fail still serves.
+//! them, it decides on all, those that were found to fail only if there is no other, by what this
+//! gateway has in flight to each instead of by metrics: a pool whose scrapes fail still serves.
 //!
 //! Equals take turns. What a prompt begins with decides between them first, by rendezvous hashing, so
 //! that gateways which share nothing send it the same way; without a prompt it is the one's turn who

@@ -7,6 +7,7 @@ use super::{
     candidates::allowed,
     turns::{Turns, rendezvous},
 };
+use crate::pool::{Endpoint, Freshness};
 
 /// Blocks of a prompt that decide where it goes while nobody holds it: enough to tell system prompts
 /// apart, and few enough that conversations with one of them meet.
@@ -94,12 +95,32 @@ impl<'a> Ground<'a> {
     }
 }
 
+/// What endpoints must be to be candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Healthy,
+    /// Not found to fail.
+    Untold,
+    Any,
+}
+
+impl Health {
+    fn is_of(self, endpoint: &Endpoint, freshness: Freshness) -> bool {
+        match self {
+            Self::Healthy => endpoint.is_healthy(freshness),
+            Self::Untold => !endpoint.has_failed(freshness),
+            Self::Any => true,
+        }
+    }
+}
+
 impl Run {
     /// Ranks the endpoints by `plan`.
     ///
     /// The candidates are the healthy endpoints of those allowed that the filters leave. Where none
     /// is left of them, the others are candidates too, unless the ground says otherwise: a pool whose
-    /// scrapes fail still serves. That all are too busy is no such case.
+    /// scrapes fail still serves. Those of them that were found to fail come last. That all are too
+    /// busy is no such case.
     pub(super) fn rank<'a>(
         &'a mut self,
         plan: &'a Plan,
@@ -108,13 +129,14 @@ impl Run {
         rng: &mut Rng,
     ) -> Result<Ranked<'a>, NoCandidate> {
         let profile = &plan.profile;
-        let (healthy, scorers) = match self.narrow(profile, ground, true, rng) {
+        let (healthy, scorers) = match self.narrow(profile, ground, Health::Healthy, rng) {
             Ok(()) => (true, &profile.scorers),
             Err(no_candidate) if ground.healthy_only || no_candidate.is_saturated() => {
                 return Err(no_candidate);
             }
             Err(_) => {
-                self.narrow(profile, ground, false, rng)?;
+                let untold = self.narrow(profile, ground, Health::Untold, rng);
+                untold.or_else(|_| self.narrow(profile, ground, Health::Any, rng))?;
                 (false, &plan.unmeasured)
             }
         };
@@ -146,22 +168,22 @@ impl Run {
         })
     }
 
-    /// Leaves the positions of those that may be chosen: of the healthy ones alone, or of all.
+    /// Leaves the positions of those that may be chosen, of those with this health alone.
     fn narrow(
         &mut self,
         profile: &Profile,
         ground: Ground<'_>,
-        healthy: bool,
+        health: Health,
         rng: &mut Rng,
     ) -> Result<(), NoCandidate> {
         let (pool, terms) = (ground.view.pool, ground.terms);
         allowed(pool, terms.subset, &mut self.positions);
-        if healthy {
-            let is_healthy = |at: &usize| {
+        if health != Health::Any {
+            let has_it = |at: &usize| {
                 let endpoint = pool.endpoints().get(*at);
-                endpoint.is_some_and(|endpoint| endpoint.is_healthy(terms.freshness))
+                endpoint.is_some_and(|endpoint| health.is_of(endpoint, terms.freshness))
             };
-            self.positions.retain(is_healthy);
+            self.positions.retain(has_it);
         }
         if self.positions.is_empty() {
             return Err(NoCandidate::Empty);
@@ -174,7 +196,7 @@ impl Run {
             if self.keep.contains(&true) {
                 let mut keep = self.keep.iter();
                 self.positions.retain(|_| keep.next() == Some(&true));
-            } else if !falls_back(filter, healthy) {
+            } else if !falls_back(filter, health) {
                 return Err(NoCandidate::Filtered {
                     filter: filter.name(),
                     saturated: filter.tells_saturation(),
@@ -188,8 +210,8 @@ impl Run {
 
 /// Whether all stay where `filter` leaves none. That nothing is known of what endpoints have to do is
 /// no reason to refuse.
-const fn falls_back(filter: &Filter, healthy: bool) -> bool {
-    filter.falls_back() || (!healthy && filter.tells_saturation())
+fn falls_back(filter: &Filter, health: Health) -> bool {
+    filter.falls_back() || (health != Health::Healthy && filter.tells_saturation())
 }
 
 /// Which of equals comes first: for a prompt the one that its beginning belongs to, else the one whose

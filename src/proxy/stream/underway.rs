@@ -12,7 +12,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// More headers than Envoy's own answers have here: what it adds to all answers comes later.
+/// More headers than Envoy's own answers have here: three, and what their route adds. Where that is more
+/// than one, requests find nobody unreachable, and the scrapes alone tell.
 const HEADERS_OF_SERVERS: usize = 5;
 
 /// What a request that has been routed counts as, at the endpoints of one pool.
@@ -76,6 +77,8 @@ impl Underway {
         if num_headers < HEADERS_OF_SERVERS
             && let Some(address) = self.answering.address()
             && host::is_unreachable().is_ok_and(|is_unreachable| is_unreachable)
+            // A route may lead elsewhere.
+            && upstream().is_none_or(|upstream| upstream == address)
         {
             unreachable(pool, address);
         }
@@ -84,10 +87,12 @@ impl Underway {
 
     /// Counts where the request is by now. Tells where, if it has gone on.
     fn follow(&mut self, pool: &mut WorkerPool) -> Option<SocketAddr> {
-        let address = host::upstream_address().ok()??;
-        let address = core::str::from_utf8(&address).ok()?.parse().ok()?;
+        let address = upstream()?;
         let left = pool.moved(&mut self.answering, address)?;
-        unreachable(pool, left);
+        // To one of the pool for want of an answer, to any other because its route leads there.
+        if pool.pool.get(address).is_some() {
+            unreachable(pool, left);
+        }
         Some(address)
     }
 
@@ -114,6 +119,12 @@ impl Underway {
             }
         }
     }
+}
+
+/// Where the request was sent last, if to an address.
+fn upstream() -> Option<SocketAddr> {
+    let address = host::upstream_address().ok()??;
+    core::str::from_utf8(&address).ok()?.parse().ok()
 }
 
 fn unreachable(pool: &mut WorkerPool, address: SocketAddr) {

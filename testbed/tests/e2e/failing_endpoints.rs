@@ -8,7 +8,7 @@ use hyper::StatusCode;
 use serde_json::json;
 use testbed::{
     bed::{self, Bed},
-    client::Protocol,
+    client::{Connection, Protocol},
     envoy::{Envoy, HandOver, LOG_DELAY},
     model_server::{Load, MetricsFault, ModelServer, SimulatorConfig},
     poll,
@@ -17,7 +17,7 @@ use tokio::net::TcpSocket;
 
 use crate::support::{
     INTERVAL, NEVER_STALE, PATIENCE, assert_filter_never_failed, bed_with, chat, chat_as, closed,
-    connections_to_every_worker, filter_stats, queue, scraping_every, served_by, server_of,
+    connections_to_every_worker, filter_stats, get, queue, scraping_every, served_by, server_of,
 };
 
 /// A response header that tells who has served.
@@ -25,6 +25,9 @@ const SERVED: &str = "x-served";
 
 /// A response header that tells where the session is.
 const TOKEN: &str = "x-session-token";
+
+/// In the line that tells of a server from which a request got no answer.
+const NO_ANSWER: &str = "it gave a request no answer";
 
 /// An address at which connections are refused: its port is taken, and nobody listens.
 struct DeadEndpoint {
@@ -143,6 +146,70 @@ async fn a_server_that_refuses_a_request_gets_no_other_until_it_is_back() -> Res
             Ok((served == address).then_some(()))
         })
         .await?;
+        assert_filter_never_failed(&bed.envoy).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_nobody_is_scraped_a_server_that_refuses_a_request_gets_no_other() -> Result<()> {
+    let unknown = json!({ "metrics": { "cluster": "nowhere", "staleAfter": NEVER_STALE } });
+    for hand_over in [
+        HandOver::OriginalDstHeader,
+        HandOver::OriginalDstFilterState,
+    ] {
+        let dead = DeadEndpoint::new()?;
+        let alive = ModelServer::start().await?;
+        let configuration = scraping_every(INTERVAL, hand_over)?
+            .merge_plugin_configuration(&unknown)?
+            .with_pool(&json!([dead.address, alive.address()]))?;
+        let envoy = Envoy::start(configuration).await?;
+        let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+        let mut lost = 0;
+        for _ in 0..20 {
+            // Without a prompt they take turns.
+            let reply = connection.send(get("/v1/models")?).await?;
+            lost += u32::from(reply.status != StatusCode::OK);
+        }
+        assert!(lost <= 1, "{hand_over}: {lost} lost");
+        assert_filter_never_failed(&envoy).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_a_route_leads_elsewhere_nobody_of_the_pool_is_found_to_fail() -> Result<()> {
+    let dead = DeadEndpoint::new()?;
+    let alive = ModelServer::start().await?;
+    for hand_over in HandOver::ALL {
+        let mut configuration = scraping_every(INTERVAL, hand_over)?;
+        for (name, address) in [("dead", dead.address), ("alive", alive.address())] {
+            let endpoint = json!({ "endpoint": { "address": { "socket_address": {
+                "address": address.ip(), "port_value": address.port(),
+            } } } });
+            configuration.clusters()?.push(json!({
+                "name": name,
+                "type": "STATIC",
+                "load_assignment": {
+                    "cluster_name": name,
+                    "endpoints": [{ "lb_endpoints": [endpoint] }],
+                },
+            }));
+            let prefix = format!("/{name}");
+            let route = json!({ "match": { "prefix": prefix }, "route": { "cluster": name } });
+            configuration = configuration.with_route(&route)?;
+        }
+        let bed = Bed::start(configuration, &[queue(0), queue(0)]).await?;
+        let mut connection = bed.connect(Protocol::Http1).await?;
+        for _ in 0..4 {
+            let reply = connection.send(get("/dead")?).await?;
+            assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{hand_over}");
+            let reply = connection.send(get("/alive/v1/models")?).await?;
+            assert_eq!(reply.status, StatusCode::NOT_FOUND, "{hand_over}");
+        }
+        served_by(&mut connection, chat()?).await?;
+        let not_reached = bed.envoy.log_lines_containing(NO_ANSWER);
+        assert_eq!(not_reached, Vec::<String>::new(), "{hand_over}");
         assert_filter_never_failed(&bed.envoy).await?;
     }
     Ok(())

@@ -238,6 +238,30 @@ fn filters_leave_out_and_refuse() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
+fn who_was_found_to_fail_comes_last() {
+    let servers = [0.5, 1.0, 0.75].map(server);
+    for (case, sick, failed, expected) in [
+        ("nobody", &[][..], &[][..], &[1, 2, 0][..]),
+        ("the best", &[], &[1], &[2, 0]),
+        ("all but one", &[], &[1, 2], &[0]),
+        ("one of the sick", &[0, 1, 2], &[0, 1], &[2]),
+        ("all who are not sick", &[1], &[0, 2], &[1]),
+    ] {
+        let scene = || Scene::new(&servers, 0).sick(sick).failed(failed);
+        assert_eq!(scene().ranking(by_total()), expected, "{case}");
+    }
+    let all = Scene::new(&servers, 0).failed(&[0, 1, 2]);
+    assert_eq!(all.ranking(by_total()).len(), 3);
+    let only = Terms {
+        subset: Some(&[address(1)]),
+        ..all.terms()
+    };
+    all.decide_on(by_total(), only, |decision| {
+        assert_eq!(indexes(&all, &decision.unwrap()), [1]);
+    });
+}
+
+#[wasm_bindgen_test(unsupported = test)]
 fn any_healthy_endpoint_is_of_no_profile() {
     let servers = [server(1.0), server(0.5)];
     let scene = Scene::new(&servers, 0);

@@ -46,6 +46,14 @@ impl Scene {
         self
     }
 
+    /// The servers at these indexes were found to fail since they last answered a scrape.
+    pub(crate) fn failed(mut self, indexes: &[usize]) -> Self {
+        for &index in indexes {
+            self.pool.record_failure(address(index), FRESHNESS.now);
+        }
+        self
+    }
+
     /// The server at `index` holds so many of the prompt's blocks.
     pub(crate) fn holds(mut self, index: usize, blocks: usize) -> Self {
         self.prefixes.insert(index, &self.blocks[..blocks], false);
