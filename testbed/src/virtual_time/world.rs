@@ -29,7 +29,7 @@ enum Event {
     Due(usize),
     /// A server's step ends.
     StepEnds(usize),
-    /// A server is scraped, for the how manieth time.
+    /// A server is scraped, after so many scrapes of it.
     Scrape(usize, u32),
 }
 

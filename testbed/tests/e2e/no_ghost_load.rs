@@ -23,7 +23,7 @@ use testbed::{
 
 use crate::support::{
     CHAT, INTERVAL, PATIENCE, addresses, assert_filter_never_failed, chat_as,
-    connections_to_every_worker, post, scraping_every, with_metrics_of,
+    connections_to_every_worker, post, retries, scraping_every, with_metrics_of,
 };
 
 /// The feature of the filter that lets a request bring its VM down, and the header that asks for it.
@@ -82,14 +82,8 @@ async fn a_retry_on_another_host_takes_its_load_along() -> Result<()> {
     loads_known(&metrics).await?;
     drop(servers.remove(0));
     let ends = faults::misbehave(envoy.address(), REQUESTS, AT_ONCE, 8).await?;
-    let stats = envoy
-        .stats("cluster.model-servers.upstream_rq_retry")
-        .await?;
-    let retries = stats.get("cluster.model-servers.upstream_rq_retry");
-    assert!(
-        retries.is_some_and(|retries| *retries > 3),
-        "{retries:?}: {ends:?}"
-    );
+    let retries = retries(&envoy).await?;
+    assert!(retries > 3, "{retries}: {ends:?}");
     nothing_in_flight(&envoy).await
 }
 

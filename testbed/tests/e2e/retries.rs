@@ -16,7 +16,7 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use crate::support::{
     CHAT, INTERVAL, NEVER_STALE, PATIENCE, assert_filter_never_failed, bed_with, chat, closed,
-    post, queue, scraping_every, served_by, server_of, with_metrics_of,
+    post, queue, retries, scraping_every, served_by, server_of, with_metrics_of,
 };
 
 /// The header of the ranking.
@@ -166,12 +166,4 @@ impl Load {
         }
         Ok(served)
     }
-}
-
-async fn retries(envoy: &Envoy) -> Result<u64> {
-    let stats = envoy
-        .stats("cluster.model-servers.upstream_rq_retry")
-        .await?;
-    let retries = stats.get("cluster.model-servers.upstream_rq_retry");
-    Ok(*retries.context("no such counter")?)
 }

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use testbed::{
     bed::{Bed, loads_known},
     client::{Body, Connection, Protocol},
-    envoy::HandOver,
+    envoy::{Envoy, HandOver},
     model_server::{Load, ModelServer},
 };
 
 use crate::support::{
-    assert_filter_never_failed, bed_with, chat, chat_as, connections_to_every_worker, queue,
-    served_by, server_of,
+    INTERVAL, assert_filter_never_failed, bed_with, chat, chat_as, closed,
+    connections_to_every_worker, queue, retries, scraping_every, served_by, server_of,
+    with_metrics_of,
 };
 
 /// A bed of four in which the session weighs more than everything else.
@@ -104,27 +105,38 @@ async fn a_cookie_keeps_a_browser_with_its_server() -> Result<()> {
 async fn after_a_retry_the_session_is_with_who_has_answered() -> Result<()> {
     const TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
-    let patch = json!({
-        // The one that is gone stays a candidate, and the best.
-        "metrics": { "staleAfter": "10m" },
-        "scheduling": { "scorers": [
+    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
+    for waiting in [300, 0] {
+        servers.push(ModelServer::start().await?);
+        metrics.push(ModelServer::start().await?);
+        metrics[metrics.len() - 1].set_load(queue(waiting));
+    }
+    let configuration = scraping_every(INTERVAL, HandOver::OverrideHost)?
+        .merge_plugin_configuration(&json!({ "scheduling": { "scorers": [
             { "type": "session-affinity", "weight": 10, "parameters": { "header": TOKEN.as_str() } },
             { "type": "queue", "weight": 1 },
-        ] },
-    });
-    let mut bed = bed_with(HandOver::OverrideHost, &patch, &[queue(300), queue(0)]).await?;
-    drop(bed.servers.remove(1));
-    let left = bed.servers[0].address();
-    let mut connection = bed.connect(Protocol::Http1).await?;
+        ] } }))?
+        .with_pool(&with_metrics_of(&metrics, &servers))?;
+    let envoy = Envoy::start(configuration).await?;
+    loads_known(&metrics).await?;
+    let [left, gone] = [0, 1].map(|server: usize| servers[server].address());
+    drop(servers.pop());
+    closed(gone).await?;
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
     let reply = connection.send(chat()?).await?;
     assert_eq!(server_of(&reply)?, left);
+    assert_eq!(retries(&envoy).await?, 1);
 
+    // After its next scrape the one that is gone is a candidate, and but for the session the best.
+    loads_known(&metrics).await?;
     let token = reply.headers.get(TOKEN).context("no token")?.clone();
     let mut request = chat_as("next")?;
     request.headers_mut().insert(TOKEN, token);
     assert_eq!(served_by(&mut connection, request).await?, left);
-    assert_eq!(bed.envoy.decision_on("next").await?.endpoint, left);
-    assert_filter_never_failed(&bed.envoy).await
+    let decision = envoy.decision_on("next").await?;
+    assert_eq!(decision.endpoint, left);
+    assert!(decision.candidate(gone).is_some());
+    assert_filter_never_failed(&envoy).await
 }
 
 #[tokio::test]

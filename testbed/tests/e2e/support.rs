@@ -240,3 +240,12 @@ pub(crate) async fn closed(address: SocketAddr) -> Result<()> {
     })
     .await
 }
+
+/// How often Envoy has sent a request on to another model server.
+pub(crate) async fn retries(envoy: &Envoy) -> Result<u64> {
+    let stats = envoy
+        .stats("cluster.model-servers.upstream_rq_retry")
+        .await?;
+    let retries = stats.get("cluster.model-servers.upstream_rq_retry");
+    Ok(*retries.context("no such counter")?)
+}

@@ -2,7 +2,7 @@
 
 use std::{
     ops::Range,
-    panic, slice,
+    panic,
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
@@ -59,7 +59,7 @@ pub(super) fn measure(settings: &Settings, cell: &Cell) -> Result<Row> {
     let of_seed = |(seed, ended): &(u64, Ended)| Seed {
         seed: *seed,
         users: Users::of(&[&ended.outcomes], window, slo),
-        hit_ratio: hit_ratio(slice::from_ref(&&*ended.outcomes), window),
+        hit_ratio: hit_ratio(&[&ended.outcomes], window),
         scrapes: ended.scrapes,
     };
     let outcomes: Vec<_> = runs.iter().map(|(_, ended)| &*ended.outcomes).collect();
