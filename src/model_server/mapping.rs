@@ -70,7 +70,7 @@ impl Mapping {
         self.lora.is_some()
     }
 
-    /// Reads the signals of an exposition that arrived `at`, of a server of which `history` tells
+    /// Reads the signals of an exposition asked for `at`, of a server of which `history` tells
     /// the scrape before. A signal that says nothing yet keeps the value it had `before`, with its
     /// time, and so does a share whose counters do not match; whether the server has started anew
     /// shows against `before` as well.

@@ -44,7 +44,7 @@ impl MetricsReader {
         self.engine
     }
 
-    /// Reads an exposition that arrived `at`; `before` is what was read last, by this reader or by one
+    /// Reads an exposition asked for `at`; `before` is what was read last, by this reader or by one
     /// before it in another VM. Every signal is missing while no engine is recognised. Of a server that
     /// has started anew, or that another engine has taken the place of, it is another incarnation.
     pub fn read(

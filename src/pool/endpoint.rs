@@ -92,7 +92,7 @@ impl Endpoint {
         self.metrics.process().incarnation
     }
 
-    /// When it last answered a scrape; `None` if it never has.
+    /// When the scrape was sent that it last answered; `None` if it never has.
     #[must_use]
     pub const fn scraped_at(&self) -> Option<Timestamp> {
         self.scraped_at

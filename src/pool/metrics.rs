@@ -132,7 +132,7 @@ pub enum Observation {
     Value {
         /// In the signal's unit; finite.
         value: f64,
-        /// When the exposition arrived.
+        /// When the exposition was asked for.
         at: Timestamp,
     },
 }
@@ -206,7 +206,7 @@ pub struct LoraAdapters {
     pub running: Vec<String>,
     /// Those that waiting requests ask for, in the order of their names.
     pub waiting: Vec<String>,
-    /// When the exposition arrived.
+    /// When the exposition was asked for.
     pub at: Timestamp,
 }
 

@@ -56,7 +56,8 @@ impl Pool {
         self.endpoints.get(*self.positions.get(&address)?)
     }
 
-    /// Records what a scrape of the endpoint at `address` read; nothing if it is not of this pool.
+    /// Records what a scrape of the endpoint at `address` read that was sent `at` this time; nothing if it
+    /// is not of this pool.
     pub fn record(&mut self, address: SocketAddr, metrics: EndpointMetrics, at: Timestamp) {
         if let Some(endpoint) = self.get_mut(address) {
             endpoint.record(metrics, at);

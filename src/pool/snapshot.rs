@@ -24,7 +24,7 @@ pub struct Snapshot {
 pub struct Scraped {
     /// Its signals.
     pub metrics: EndpointMetrics,
-    /// When.
+    /// When it was asked.
     pub at: Timestamp,
     /// What was in flight to it then.
     pub load: Load,

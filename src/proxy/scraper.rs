@@ -29,8 +29,8 @@ pub(super) struct Scraper {
     timetable: Timetable,
     /// By the endpoints' indexes in the pool.
     sources: Vec<Source>,
-    /// The endpoint that each call under way asks, by the call's token.
-    under_way: HashMap<u32, usize>,
+    /// The endpoint that each call under way asks, and since when, by the call's token.
+    under_way: HashMap<u32, (usize, Timestamp)>,
     /// As last told.
     lacks: Option<Lacks>,
 }
@@ -110,7 +110,7 @@ impl Scraper {
             };
             match source.request.send() {
                 Ok(token) => {
-                    self.under_way.insert(token, index);
+                    self.under_way.insert(token, (index, now));
                 }
                 Err(failure) => self.failed(index, endpoint, &failure, now),
             }
@@ -133,7 +133,7 @@ impl Scraper {
         body_size: usize,
         now: Timestamp,
     ) -> bool {
-        let Some(index) = self.under_way.remove(&token) else {
+        let Some((index, asked_at)) = self.under_way.remove(&token) else {
             return false;
         };
         let (Some(endpoint), Some(source)) =
@@ -153,14 +153,16 @@ impl Scraper {
                 return is_absent;
             }
         };
-        let metrics = source.read(&self.settings.engines, endpoint, &exposition, now);
+        // Since when it may have changed is what counts: whether the metrics are stale, and whether
+        // a failure is older than they.
+        let metrics = source.read(&self.settings.engines, endpoint, &exposition, asked_at);
         self.metrics.count_scrape(None);
         if self.timetable.answered(index, has_traffic(&metrics)) {
             let host_port = endpoint.host_port();
             log::info!("endpoint {host_port}: scrapes are answered again");
         }
         let address = endpoint.address();
-        pool.record(address, metrics, now);
+        pool.record(address, metrics, asked_at);
         pool.record_load(address, load.at(index));
         true
     }
