@@ -2,10 +2,11 @@
 
 use fastrand::Rng;
 
-use super::Rejection;
+use super::{InferenceRequest, Rejection};
 use crate::{
     config::PoolChooser,
     models::{ModelCatalog, Resolved},
+    prefix::Scope,
 };
 
 /// Where a request goes by its model.
@@ -56,6 +57,20 @@ impl<'a> ModelRoute<'a> {
     #[must_use]
     pub fn is_renamed(&self) -> bool {
         self.target != self.requested
+    }
+}
+
+impl InferenceRequest {
+    /// Which prompts may share a cache with this one, if it goes by `route`: those to the same weights,
+    /// of the same tenant.
+    #[must_use]
+    pub fn scope<'a>(&'a self, route: Option<&ModelRoute<'a>>) -> Scope<'a> {
+        let adapter = route.filter(|route| route.target != route.base);
+        Scope {
+            model: route.map(|route| route.base),
+            adapter: adapter.map(|route| route.target),
+            cache_salt: self.cache_salt.as_deref(),
+        }
     }
 }
 

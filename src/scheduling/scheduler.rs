@@ -9,6 +9,7 @@ use super::{
     run::{Ground, Plan, Run},
     turns::Turns,
 };
+use crate::request::Rejection;
 
 /// Decides for one pool. It keeps the memory of its last decision for the next one, so a decision
 /// allocates nothing once the pool's size has been seen.
@@ -43,6 +44,17 @@ pub enum NoCandidate {
 }
 
 impl NoCandidate {
+    /// The answer to a request for which the pool of this name has nobody.
+    #[must_use]
+    pub fn rejection(self, pool: &str) -> Rejection {
+        let pool = pool.to_owned();
+        if self.is_saturated() {
+            Rejection::Saturated { pool }
+        } else {
+            Rejection::NoEndpoint { pool }
+        }
+    }
+
     /// Whether all endpoints have too much to do.
     #[must_use]
     pub const fn is_saturated(self) -> bool {

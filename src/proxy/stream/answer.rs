@@ -27,7 +27,7 @@ pub(super) enum Answer {
 /// What the answer tells the client, beside what the server does.
 #[derive(Debug)]
 pub(super) struct Told {
-    pub(super) session: Option<TokenHeader>,
+    pub(super) session: Option<SessionToken>,
     /// Why the endpoint was chosen, with the name of the header that says so.
     pub(super) explanation: Option<(String, String)>,
 }
@@ -41,14 +41,14 @@ impl Told {
 
 /// By which the client says next time where its session is.
 #[derive(Debug)]
-pub(super) struct TokenHeader {
+pub(super) struct SessionToken {
     /// What the client sends.
     watched: Watched,
     /// Who answers, as far as it is known.
     pub(super) endpoint: SocketAddr,
 }
 
-impl TokenHeader {
+impl SessionToken {
     /// Of a session that stands at `place` of `watched`.
     pub(super) fn new(place: usize, watched: &[Watched], endpoint: SocketAddr) -> Option<Self> {
         Some(Self {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    answer::{Answer, Renamed, TokenHeader, Told},
+    answer::{Answer, Renamed, SessionToken, Told},
     held::{Asked, Held, Known},
     refusal::Refusal,
     underway::Underway,
@@ -11,17 +11,16 @@ use super::{
 use crate::{
     config::ExplanationSettings,
     models::{model_literal, replace},
-    prefix::Scope,
     proxy::{
         destination,
         host::{self, RequestHeaders},
         worker::{Worker, WorkerPool},
     },
     request::{
-        BASE_MODEL_NAME, HeaderRules, InferenceRequest, MODEL_NAME, ModelRoute, Rejection,
-        RequestHints, RequestedModel, model_header,
+        BASE_MODEL_NAME, HeaderRules, MODEL_NAME, ModelRoute, RequestHints, RequestedModel,
+        model_header,
     },
-    scheduling::{Decision, Explanation, NoCandidate, Request, Terms, View},
+    scheduling::{Decision, Explanation, Request, Terms, View},
 };
 
 /// A decision, as the log has it.
@@ -95,7 +94,7 @@ pub(super) fn route_unread(
     } else {
         pool.scheduler.any_healthy(view, terms, &mut worker.rng)
     };
-    let decision = decision.map_err(|none| rejection(none, &pool.name))?;
+    let decision = decision.map_err(|none| none.rejection(&pool.name))?;
     let told = told(worker.explanation.as_ref(), &worker.rules, asked, &decision);
     destination::hand_over(&worker.destination, headers, &decision)?;
     let choice = Choice::of(&decision);
@@ -129,7 +128,7 @@ pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<Ro
     let pool = worker.pools.get_mut(index).ok_or(Refusal::NoWorker)?;
     worker.blocks.clear();
     if pool.scheduler.needs_prefixes() {
-        let scope = scope(inference, route.as_ref());
+        let scope = inference.scope(route.as_ref());
         worker.blocks.extend(inference.prompt.block_hashes(scope));
     }
     let terms = Terms {
@@ -151,7 +150,7 @@ pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<Ro
         prefixes: &pool.prefixes,
     };
     let decision = pool.scheduler.schedule(view, terms, &mut worker.rng);
-    let decision = decision.map_err(|none| rejection(none, &pool.name))?;
+    let decision = decision.map_err(|none| none.rejection(&pool.name))?;
     if log::log_enabled!(log::Level::Debug) {
         log_decision(&pool.name, held, known, route.as_ref(), &decision);
     }
@@ -205,16 +204,6 @@ impl Choice {
     }
 }
 
-/// Which prompts may share a cache with this one: those to the same weights, of the same tenant.
-fn scope<'a>(request: &'a InferenceRequest, route: Option<&ModelRoute<'a>>) -> Scope<'a> {
-    let adapter = route.filter(|route| route.target != route.base);
-    Scope {
-        model: route.map(|route| route.base),
-        adapter: adapter.map(|route| route.target),
-        cache_salt: request.cache_salt.as_deref(),
-    }
-}
-
 /// What the answer is to tell: the session's endpoint, and why it was chosen to those who may ask.
 fn told(
     settings: Option<&ExplanationSettings>,
@@ -226,7 +215,7 @@ fn told(
     let session = decision.session();
     let asked = settings.filter(|_| asked.wants_explanation);
     Told {
-        session: session.and_then(|place| TokenHeader::new(place, &rules.watched, endpoint)),
+        session: session.and_then(|place| SessionToken::new(place, &rules.watched, endpoint)),
         explanation: asked.map(|settings| {
             let explanation = decision.explain().to_json(settings.max_bytes);
             (settings.response_header.clone(), explanation)
@@ -276,16 +265,6 @@ fn count(pool: &WorkerPool, held: &Held, known: Known) {
         (Known::Whole, _) => {}
         (Known::Limit, None) => pool.metrics.held_without_model(),
         (Known::Enough | Known::Limit, _) => pool.metrics.decided_early(),
-    }
-}
-
-fn rejection(none: NoCandidate, pool: &str) -> Rejection {
-    let pool = pool.to_owned();
-    match none {
-        NoCandidate::Filtered {
-            saturated: true, ..
-        } => Rejection::Saturated { pool },
-        NoCandidate::Empty | NoCandidate::Filtered { .. } => Rejection::NoEndpoint { pool },
     }
 }
 

@@ -4,11 +4,9 @@ use endpoint_picker::{
     load::{InFlight, Load, Ticket},
     model_server::MetricsReader,
     pool::{Freshness, Pool},
-    prefix::{BlockHash, PrefixIndex, Scope, block_tokens},
-    request::{
-        Api, InferenceRequest, ModelRoute, Progress, Rejection, RequestReader, prompt_blocks,
-    },
-    scheduling::{NoCandidate, Request, Scheduler, Terms, View},
+    prefix::{BlockHash, PrefixIndex, block_tokens},
+    request::{Api, ModelRoute, Progress, Rejection, RequestReader, prompt_blocks},
+    scheduling::{Request, Scheduler, Terms, View},
     time::Timestamp,
 };
 use fastrand::Rng;
@@ -90,7 +88,7 @@ impl<'a> Gateway<'a> {
             .transpose()?;
         self.blocks.clear();
         if self.scheduler.needs_prefixes() {
-            let scope = scope(inference, route.as_ref());
+            let scope = inference.scope(route.as_ref());
             self.blocks.extend(inference.prompt.block_hashes(scope));
         }
         let terms = Terms {
@@ -117,7 +115,7 @@ impl<'a> Gateway<'a> {
             prefixes: &self.prefixes,
         };
         let decision = self.scheduler.schedule(view, terms, &mut self.rng);
-        let decision = decision.map_err(|none| rejection(none, &self.filter.pool.name))?;
+        let decision = decision.map_err(|none| none.rejection(&self.filter.pool.name))?;
         let (server, is_cold) = (decision.position(), decision.is_cold());
         let load = Load {
             requests: 1,
@@ -171,25 +169,6 @@ impl<'a> Gateway<'a> {
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         self.load.is_idle(&self.pool)
-    }
-}
-
-/// Which prompts may share a cache with this one.
-fn scope<'a>(request: &'a InferenceRequest, route: Option<&ModelRoute<'a>>) -> Scope<'a> {
-    let adapter = route.filter(|route| route.target != route.base);
-    Scope {
-        model: route.map(|route| route.base),
-        adapter: adapter.map(|route| route.target),
-        cache_salt: request.cache_salt.as_deref(),
-    }
-}
-
-fn rejection(none: NoCandidate, pool: &str) -> Rejection {
-    let pool = pool.to_owned();
-    if none.is_saturated() {
-        Rejection::Saturated { pool }
-    } else {
-        Rejection::NoEndpoint { pool }
     }
 }
 
