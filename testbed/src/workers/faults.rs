@@ -26,7 +26,7 @@ use hyper_util::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use crate::{
@@ -45,6 +45,9 @@ const HURRIED: HeaderName = HeaderName::from_static("x-hurried");
 
 /// The time of such a route: shorter than the long answers take.
 const HURRY: &str = "0.010s";
+
+/// The header of requests whose route has no room for any.
+const CROWDED: HeaderName = HeaderName::from_static("x-crowded");
 
 /// Tokens of a long answer.
 const LONG_ANSWER: usize = 200;
@@ -79,6 +82,8 @@ pub enum Fault {
     LeavesAfterDecision,
     /// The route's time is over before the answer.
     TimesOut,
+    /// Envoy has no room for it once the choice has fallen.
+    FindsNoRoom,
     /// The body is no JSON.
     IsMalformed,
     /// It asks no model anything.
@@ -108,20 +113,22 @@ pub async fn unreliable_servers(count: usize) -> Result<Vec<ModelServer>> {
     Ok(servers)
 }
 
-/// A configuration in which routes run out of time, and Envoy answers for want of room: it lets
-/// `most` requests through at a time.
+/// A configuration in which a route runs out of time and another of room.
 ///
 /// # Errors
 ///
 /// When the configuration has no place for it.
-pub fn unreliable(configuration: Configuration, most: usize) -> Result<Configuration> {
-    let mut configuration = configuration.with_route(&json!({
-        "match": { "prefix": "/", "headers": [{ "name": HURRIED.as_str(), "present_match": true }] },
-        "route": { "timeout": HURRY },
-    }))?;
+pub fn unreliable(configuration: Configuration) -> Result<Configuration> {
+    let asked_by = |header: HeaderName| json!({ "prefix": "/", "headers": [{ "name": header.as_str(), "present_match": true }] });
+    let mut configuration = configuration
+        .with_route(&json!({ "match": asked_by(HURRIED), "route": { "timeout": HURRY } }))?
+        .with_route(&json!({ "match": asked_by(CROWDED), "route": { "priority": "HIGH" } }))?;
     let cluster = configuration.cluster(REQUEST_CLUSTER)?;
-    let threshold = cluster.pointer_mut("/circuit_breakers/thresholds/0/max_requests");
-    *threshold.context("no limit of requests")? = json!(most);
+    let thresholds = cluster.pointer_mut("/circuit_breakers/thresholds");
+    let thresholds = thresholds.and_then(Value::as_array_mut);
+    thresholds
+        .context("no limits of requests")?
+        .push(json!({ "priority": "HIGH", "max_requests": 0, "max_pending_requests": 0 }));
     Ok(configuration)
 }
 
@@ -193,19 +200,22 @@ impl Client {
         };
         let body = json!({
             "model": SimulatorConfig::default().model,
-            "stream": !matches!(fault, Fault::None | Fault::TimesOut),
+            "stream": !matches!(fault, Fault::None | Fault::TimesOut | Fault::FindsNoRoom),
             "max_tokens": tokens,
             "messages": [{ "role": "user", "content": content }],
         })
         .to_string();
         let leaves = LEAVES_WITHIN.mul_f64(random.random());
         match fault {
-            Fault::None | Fault::NoneStreamed | Fault::TimesOut => {
+            Fault::None | Fault::NoneStreamed => self.read(self.post(client::whole(body))?).await,
+            Fault::TimesOut | Fault::FindsNoRoom => {
                 let mut request = self.post(client::whole(body))?;
-                if fault == Fault::TimesOut {
-                    let value = HeaderValue::from_static("yes");
-                    request.headers_mut().insert(HURRIED, value);
-                }
+                let route = match fault {
+                    Fault::TimesOut => HURRIED,
+                    _ => CROWDED,
+                };
+                let value = HeaderValue::from_static("yes");
+                request.headers_mut().insert(route, value);
                 self.read(request).await
             }
             Fault::IsMalformed => self.read(self.post(client::whole("{\"model\":"))?).await,

@@ -40,19 +40,19 @@ async fn however_requests_end_nothing_stays_in_flight() -> Result<()> {
 
     for hand_over in HandOver::ALL {
         let servers = faults::unreliable_servers(3).await?;
-        let envoy = Envoy::start(unreliable(hand_over, &servers, AT_ONCE * 2 / 3)?).await?;
+        let envoy = Envoy::start(unreliable(hand_over, &servers)?).await?;
         loads_known(&servers).await?;
         let ends = faults::misbehave(envoy.address(), REQUESTS, AT_ONCE, 7).await?;
         for (fault, end) in [
             (Fault::None, "200 OK"),
             (Fault::None, "500 Internal Server Error"),
-            (Fault::None, "503 Service Unavailable"),
             (Fault::NoneStreamed, "200 OK, broken off"),
             (Fault::LeavesEarly, "left"),
             (Fault::LeavesMidway, "left after 200 OK"),
             (Fault::LeavesBeforeDecision, "left"),
             (Fault::LeavesAfterDecision, "left"),
             (Fault::TimesOut, "504 Gateway Timeout"),
+            (Fault::FindsNoRoom, "503 Service Unavailable"),
             (Fault::IsMalformed, "400 Bad Request"),
             (Fault::AsksNoModel, "200 OK"),
         ] {
@@ -72,7 +72,7 @@ async fn a_retry_on_another_host_takes_its_load_along() -> Result<()> {
 
     let mut servers = faults::unreliable_servers(3).await?;
     let metrics = faults::unreliable_servers(3).await?;
-    let configuration = unreliable(HandOver::OverrideHost, &servers, 1000)?
+    let configuration = unreliable(HandOver::OverrideHost, &servers)?
         // Each answered scrape makes the dead one a candidate again.
         .merge_plugin_configuration(&json!({
             "destination": { "ranked": 3 }, "metrics": { "interval": "20ms" },
@@ -87,9 +87,9 @@ async fn a_retry_on_another_host_takes_its_load_along() -> Result<()> {
     nothing_in_flight(&envoy).await
 }
 
-fn unreliable(hand_over: HandOver, servers: &[ModelServer], most: usize) -> Result<Configuration> {
+fn unreliable(hand_over: HandOver, servers: &[ModelServer]) -> Result<Configuration> {
     let configuration = scraping_every(INTERVAL, hand_over)?;
-    faults::unreliable(configuration, most)?.with_pool(&json!(addresses(servers)))
+    faults::unreliable(configuration)?.with_pool(&json!(addresses(servers)))
 }
 
 fn count(ends: &Ends, fault: Fault, end: &str) -> usize {

@@ -43,9 +43,8 @@ const BURST_INTERVAL: Duration = Duration::from_secs(1);
 /// In how much time a burst comes: all at once, and over most of an interval.
 const BURSTS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(800)];
 
-/// Requests with faults that are under way at a time, and how many Envoy lets through.
+/// Requests with faults that are under way at a time.
 const AT_ONCE: usize = 64;
-const LET_THROUGH: usize = 24;
 
 /// The servers that faults happen to.
 const UNRELIABLE_SERVERS: usize = 4;
@@ -207,7 +206,7 @@ async fn measure_faults(
         workers,
         log_decisions: false,
     };
-    let envoy = Envoy::start_with(faults::unreliable(configuration, LET_THROUGH)?, options).await?;
+    let envoy = Envoy::start_with(faults::unreliable(configuration)?, options).await?;
     let begun = Instant::now();
     let ends: Ends = faults::misbehave(envoy.address(), requests, AT_ONCE, seed).await?;
     let seconds = begun.elapsed().as_secs_f64();
