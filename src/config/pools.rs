@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 use super::{
     DisaggregationHeaders, MetricsSettings,
     epp::PluginMetrics,
-    prefix_cache::PrefixCache,
+    prefix_cache::{self, PrefixCache},
     scheduling::{self, Form, PoolEngines, Scope},
     schema::{self, HandOver},
     settings::{ConfigError, refused},
@@ -111,15 +111,19 @@ fn check_several(
         return Err(refused("pools", "at least one pool", "none"));
     }
     let mut names = BTreeSet::new();
+    let mut prefix_cache_bytes = 0;
     (0_usize..)
         .zip(pools)
         .map(|(index, pool)| {
             let found = format!("{:?}", pool.name);
             let is_first = names.insert(pool.name.clone());
             let checked = check("name", pool, hand_over, watched).and_then(|pool| {
-                is_first
-                    .then_some(pool)
-                    .ok_or_else(|| refused("name", "each name once", found))
+                if !is_first {
+                    return Err(refused("name", "each name once", found));
+                }
+                prefix_cache_bytes =
+                    prefix_cache::with_others(prefix_cache_bytes, pool.prefix_cache_bytes)?;
+                Ok(pool)
             });
             checked.map_err(|error| error.in_pool(index))
         })

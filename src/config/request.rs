@@ -10,6 +10,9 @@ use super::{
 /// A prompt of a hundred thousand tokens. More than this before the model's name is media, and
 /// half of the megabyte that Envoy buffers unless it is told otherwise.
 const DEFAULT_MAX_HELD_BYTES: usize = 512 << 10;
+/// Where its model is renamed, all that is held of a body is in the VM twice, and Envoy lets that have
+/// 1 GiB for everything; beyond that it fails.
+const MAX_HELD_BYTES: usize = 64 << 20;
 /// 8 thousand tokens: what prompts have in common that begin alike, or enough of it to tell who has
 /// read it. More of it would be found more exactly, and cost every long request the reading.
 const DEFAULT_PREFIX_BYTES: usize = 32 << 10;
@@ -23,8 +26,8 @@ const BODY_TIMEOUTS: core::ops::RangeInclusive<Duration> =
 /// How requests are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestSettings {
-    /// Bytes of a body that are held until its model is known; with more the decision falls
-    /// without it.
+    /// Bytes of a body that are held until its model is known, at most 64 MiB; with more the decision
+    /// falls without it.
     pub max_held_bytes: usize,
     /// Bytes of each part of a prompt that are hashed.
     pub prefix_bytes: usize,
@@ -52,13 +55,14 @@ impl TryFrom<Request> for RequestSettings {
             prefix_bytes: request.prefix_bytes.unwrap_or(default.prefix_bytes),
             body_timeout: request.body_timeout.unwrap_or(default.body_timeout),
         };
-        if settings.prefix_bytes > MAX_PREFIX_BYTES {
-            let expected = format!("at most {MAX_PREFIX_BYTES}");
-            return Err(refused(
-                "request.prefixBytes",
-                expected,
-                settings.prefix_bytes,
-            ));
+        for (field, most, found) in [
+            ("maxHeldBytes", MAX_HELD_BYTES, settings.max_held_bytes),
+            ("prefixBytes", MAX_PREFIX_BYTES, settings.prefix_bytes),
+        ] {
+            if found > most {
+                let expected = format!("at most {most}");
+                return Err(refused(format!("request.{field}"), expected, found));
+            }
         }
         if !BODY_TIMEOUTS.contains(&settings.body_timeout) {
             let found = format_args!("{:?}", settings.body_timeout);

@@ -1,9 +1,22 @@
 //! Host calls that return `Result`.
 //!
 //! The SDK's own panic on every status they do not expect, and on header values that are not
-//! UTF-8. Here the byte variants are used throughout, and what the host would refuse for the
-//! phase a stream is in cannot be asked: the header calls need a [`RequestHeaders`], which a stream
-//! gives up when its headers leave it.
+//! UTF-8. Here the byte variants are used throughout, and nothing is asked that Envoy answers with
+//! another status than the SDK expects:
+//!
+//! - A call for headers that are not there is refused. So those need a [`RequestHeaders`], which a
+//!   stream gives up when its headers leave it, or a [`ResponseHeaders`]; the headers of the answer to
+//!   a call are asked for only where it has some.
+//! - Of a buffer that is not there nothing is read, which is no error; one is written only in the
+//!   callback that has told its size, and as a whole.
+//! - Properties, shared data, metrics, foreign functions and calls fail with what the SDK returns as
+//!   an error. The time, the log and a local reply do not fail.
+//! - All fail where the memory that they name is not the VM's, which the SDK sees to, or where it has
+//!   none left, of which it dies anyway.
+//! - What is told in a form that the SDK does not know is asked for by [`bindings`].
+//!
+//! No call calls back into the VM but for memory: Envoy puts off what would, such as a reply, until the
+//! callback at hand is over. So none finds the SDK's own state borrowed.
 
 use core::time::Duration;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -13,7 +26,7 @@ use proxy_wasm::{
     types::{BufferType, MapType, MetricType, Status},
 };
 
-use super::header_map;
+use super::bindings;
 use crate::{
     request::HeaderPairs,
     time::{Timestamp, millis},
@@ -53,7 +66,7 @@ pub(super) fn set_tick_period(period: Duration) -> Result<(), HostError> {
 
 /// Takes over Envoy's log level, so that what it would drop is not even written.
 pub(super) fn sync_log_level() {
-    if let Ok(level) = hostcalls::get_log_level() {
+    if let Ok(level) = bindings::log_level() {
         proxy_wasm::set_log_level(level);
     }
 }
@@ -127,7 +140,7 @@ impl RequestHeaders {
     /// All of them.
     #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
     pub(super) fn all(&self) -> Result<HeaderPairs, HostError> {
-        header_map::request_headers()
+        bindings::request_headers()
     }
 
     /// Makes `value` the only value of the header `name`.

@@ -5,8 +5,8 @@
 //! has made a new one. So nothing here panics: host calls go through [`host`], which asks for nothing
 //! that makes the SDK panic, and what goes wrong for one request is answered for that request.
 
+mod bindings;
 mod destination;
-mod header_map;
 mod host;
 mod metrics;
 mod peers;

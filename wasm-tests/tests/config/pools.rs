@@ -216,6 +216,12 @@ fn refusals_name_the_place_and_what_is_accepted() {
              \"qwen*\"",
         ),
         (
+            // With the 8 MiB of the first.
+            second(json!({"prefixCache": {"maxBytes": 402_653_184}})),
+            "pools[1].prefixCache.maxBytes: expected at most 402653184 in all pools together, found \
+             411041792",
+        ),
+        (
             pools_of(&[&[], &["qwen"], &[]]),
             "pools[2].models: expected models, since pools[0] takes what no pool names, found none",
         ),

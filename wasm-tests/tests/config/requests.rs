@@ -111,6 +111,10 @@ fn refusals_name_the_place_and_what_is_accepted() {
             "request.maxHeldBytes: invalid value: integer `-1`",
         ),
         (
+            request(json!({"maxHeldBytes": 67_108_865})),
+            "request.maxHeldBytes: expected at most 67108864, found 67108865",
+        ),
+        (
             request(json!({"prefixBytes": 16_777_217})),
             "request.prefixBytes: expected at most 16777216, found 16777217",
         ),
