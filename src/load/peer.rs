@@ -127,8 +127,12 @@ impl Peer {
                 continue;
             };
             self.log.read(&shared.get(key)?.bytes, |routed| {
-                if let Some(position) = pool.position(routed.address) {
-                    prefixes.insert(position, routed.blocks, routed.cold);
+                match pool.position(routed.address) {
+                    Some(position) if routed.unread => prefixes.remove(position, routed.blocks),
+                    Some(position) => {
+                        prefixes.insert(position, routed.blocks, routed.cold);
+                    }
+                    None => {}
                 }
             });
         }

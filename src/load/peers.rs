@@ -153,6 +153,11 @@ impl Peers {
         self.log.record(address, blocks, cold);
     }
 
+    /// Takes note that the endpoint at `address` has not read these `blocks`, of which note was taken.
+    pub fn take_back(&mut self, address: SocketAddr, blocks: &[BlockHash]) {
+        self.log.take_back(address, blocks);
+    }
+
     /// Takes note of a decision, and exchanges load with the others every few decisions.
     ///
     /// # Errors

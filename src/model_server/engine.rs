@@ -39,8 +39,8 @@ impl Engine {
     }
 }
 
-/// Which of [`Engines`] an engine is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which of [`Engines`] an engine is. Ids are in the order in which an exposition is tried on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EngineId(usize);
 
 /// The engines of a configuration, in the order in which an exposition is tried on them: its own
@@ -192,12 +192,22 @@ impl Engines {
     /// of theirs in it.
     #[must_use]
     pub fn recognize(&self, exposition: &[u8]) -> Option<EngineId> {
-        samples(exposition, &self.families)
+        self.told_by(exposition).first().copied()
+    }
+
+    /// All engines that have one of their families in `exposition`, in the order in which it is tried on
+    /// them.
+    #[must_use]
+    pub fn told_by(&self, exposition: &[u8]) -> Vec<EngineId> {
+        let mut told: Vec<_> = samples(exposition, &self.families)
             .flatten()
             .filter_map(|(family, _)| self.recognized.get(family.index()))
             .flatten()
-            .min_by_key(|engine| engine.0)
             .copied()
+            .collect();
+        told.sort_unstable();
+        told.dedup();
+        told
     }
 }
 

@@ -6,6 +6,14 @@ use crate::{
     time::Timestamp,
 };
 
+/// Of so many expositions that tell of their engine one is looked through for a better one: a look takes
+/// a part of what reading takes, and a server that begins to tell more does so once.
+const SCRAPES_A_LOOK: u32 = 16;
+
+/// So many expositions in a row that tell nothing of an engine, but of one beside it as before, end it.
+/// Families may be away for a moment, while a model is loaded anew for one.
+const SCRAPES_TO_GO_BACK: u32 = 16;
+
 /// Which engine an endpoint runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineChoice {
@@ -20,6 +28,14 @@ pub enum EngineChoice {
 pub struct MetricsReader {
     choice: EngineChoice,
     engine: Option<EngineId>,
+    /// Whether the process that answers is known to be of that engine, by its families.
+    is_recognized: bool,
+    /// The other engines that its expositions tell of.
+    beside: Vec<EngineId>,
+    /// Expositions since one was looked through.
+    unlooked: u32,
+    /// Expositions in a row that told nothing of the engine.
+    untold: u32,
     history: History,
 }
 
@@ -34,6 +50,10 @@ impl MetricsReader {
         Self {
             choice,
             engine,
+            is_recognized: false,
+            beside: Vec::new(),
+            unlooked: 0,
+            untold: 0,
             history: History::default(),
         }
     }
@@ -46,7 +66,8 @@ impl MetricsReader {
 
     /// Reads an exposition asked for `at`; `before` is what was read last, by this reader or by one
     /// before it in another VM. Every signal is missing while no engine is recognised. Of a server that
-    /// has started anew, or that another engine has taken the place of, it is another incarnation.
+    /// has started anew, or that another engine has taken the place of, it is another incarnation; of one
+    /// that tells more than before, and thereby a better engine, it is not.
     pub fn read(
         &mut self,
         engines: &Engines,
@@ -71,40 +92,91 @@ impl MetricsReader {
     ) -> EndpointMetrics {
         let metrics = self.read_as_known(engines, exposition, at, before);
         let process = before.map(EndpointMetrics::process).unwrap_or_default();
+        if self.choice != EngineChoice::Auto {
+            return metrics.unwrap_or_else(|| nothing_of(process));
+        }
         let known = self.engine.and_then(|engine| engines.get(engine));
         let is_told = known
             .zip(metrics.as_ref())
             .is_some_and(|(engine, metrics)| engine.mapping().is_told(metrics));
-        if self.choice != EngineChoice::Auto || is_told {
-            return metrics.unwrap_or_else(|| nothing_of(process));
+        let is_anew = metrics
+            .as_ref()
+            .is_some_and(|metrics| metrics.process().incarnation != process.incarnation);
+        let metrics = if self.looks(is_told, is_anew) {
+            self.look(engines, exposition, at, before, is_told, is_anew)
+                .or(metrics)
+        } else {
+            metrics
+        };
+        metrics.unwrap_or_else(|| nothing_of(process))
+    }
+
+    /// Whether an exposition is to be looked through for its engine.
+    fn looks(&mut self, is_told: bool, is_anew: bool) -> bool {
+        self.untold = if is_told { 0 } else { self.untold + 1 };
+        self.unlooked += 1;
+        if is_anew {
+            self.is_recognized = false;
         }
+        !is_told || !self.is_recognized || self.unlooked >= SCRAPES_A_LOOK
+    }
+
+    /// Reads an exposition anew, if it is of another engine than the one by which it was read.
+    fn look(
+        &mut self,
+        engines: &Engines,
+        exposition: &[u8],
+        at: Timestamp,
+        before: Option<&EndpointMetrics>,
+        is_told: bool,
+        is_anew: bool,
+    ) -> Option<EndpointMetrics> {
+        self.unlooked = 0;
         let earlier = self
             .engine
             .or_else(|| engines.find(before.and_then(EndpointMetrics::engine)?));
-        // Nothing that its engine should say: it may be another's by now.
-        match engines.recognize(exposition) {
-            Some(engine) if self.engine != Some(engine) => {
-                self.history = History::default();
-                self.engine = Some(engine);
-                if earlier.is_none_or(|earlier| earlier == engine) {
-                    self.read_as_known(engines, exposition, at, before)
-                } else {
-                    let another = nothing_of(Process {
-                        started: None,
-                        incarnation: process.incarnation.wrapping_add(1),
-                    });
-                    self.read_as_known(engines, exposition, at, Some(&another))
-                }
-            }
+        let told = engines.told_by(exposition);
+        let Some((&engine, beside)) = told.split_first() else {
             // What the reader before this one has recognised counts only where the exposition tells
             // nothing: under another configuration it could be recognised as another.
-            None if self.engine != earlier => {
-                self.engine = earlier;
-                self.read_as_known(engines, exposition, at, before)
+            self.is_recognized |= is_told;
+            if self.engine == earlier {
+                return None;
             }
-            _ => metrics,
+            self.engine = earlier;
+            return self.read_as_known(engines, exposition, at, before);
+        };
+        if self.stays(engine, is_told) {
+            return None;
         }
-        .unwrap_or_else(|| nothing_of(process))
+        self.is_recognized = true;
+        self.beside = beside.to_vec();
+        if self.engine.replace(engine) == Some(engine) {
+            return None;
+        }
+        self.untold = 0;
+        self.history = History::default();
+        if !is_anew && earlier.is_none_or(|earlier| told.contains(&earlier)) {
+            return self.read_as_known(engines, exposition, at, before);
+        }
+        let process = before.map(EndpointMetrics::process).unwrap_or_default();
+        let another = nothing_of(Process {
+            started: None,
+            incarnation: process.incarnation.wrapping_add(1),
+        });
+        self.read_as_known(engines, exposition, at, Some(&another))
+    }
+
+    /// Whether it goes on as before with an exposition that would be recognised as `found`: with the better
+    /// engine of two as long as that is told, or not told for a moment only.
+    fn stays(&self, found: EngineId, is_told: bool) -> bool {
+        match self.engine {
+            Some(engine) if self.is_recognized && is_told => found > engine,
+            Some(_) if self.is_recognized => {
+                self.untold < SCRAPES_TO_GO_BACK && self.beside.contains(&found)
+            }
+            _ => false,
+        }
     }
 
     fn read_as_known(
@@ -160,6 +232,38 @@ mod tests {
             assert_eq!(found.map(|engine| engine.name()), engine);
             assert_eq!(waiting(&metrics), expected, "{engine:?}");
         }
+    }
+
+    const TRITON: &[u8] = b"nv_inference_pending_request_count 3\n";
+    const TRITON_TRTLLM: &[u8] = b"nv_inference_pending_request_count 3\n\
+        nv_trt_llm_request_metrics{request_type=\"waiting\"} 5\n";
+
+    /// Reads expositions in turn, as often as is said of each; tells the engines and the incarnations
+    /// after each.
+    fn read_in_turn(expositions: &[(&[u8], u32)]) -> Vec<(String, u32)> {
+        let engines = Engines::default();
+        let mut reader = MetricsReader::new(EngineChoice::Auto);
+        let mut before = None;
+        let read = expositions.iter().map(|(exposition, times)| {
+            for _ in 0..*times {
+                let at = Timestamp::from_millis(1);
+                before = Some(reader.read(&engines, exposition, at, before.as_ref()));
+            }
+            let metrics = before.as_ref().unwrap();
+            let engine = metrics.engine().unwrap_or_default().to_owned();
+            (engine, metrics.process().incarnation)
+        });
+        read.collect()
+    }
+
+    fn assert_recognized(case: &str, expected: &[(&[u8], u32, &str, u32)]) {
+        let expositions = expected.iter().map(|(text, times, ..)| (*text, *times));
+        let read = read_in_turn(&expositions.collect::<Vec<_>>());
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(.., engine, incarnation)| ((*engine).to_owned(), *incarnation))
+            .collect();
+        assert_eq!(read, expected, "{case}");
     }
 
     #[test]
@@ -219,6 +323,109 @@ mod tests {
                 engine
             );
         }
+    }
+
+    #[test]
+    fn a_server_that_tells_more_is_recognized_better() {
+        const DYNAMO: &[u8] =
+            b"vllm:num_requests_waiting 3\ndynamo_component_inflight_requests 1\n";
+        assert_recognized(
+            "a better one once, and the same server",
+            &[
+                (TRITON, 40, "triton", 0),
+                (TRITON_TRTLLM, SCRAPES_A_LOOK, "triton-tensorrt-llm", 0),
+                (TRITON_TRTLLM, 40, "triton-tensorrt-llm", 0),
+            ],
+        );
+        assert_recognized(
+            "what wraps it",
+            &[
+                (VLLM, 40, "vllm", 0),
+                (DYNAMO, SCRAPES_A_LOOK, "dynamo", 0),
+                // Its engine's families alone tell of it as well.
+                (VLLM, 40, "dynamo", 0),
+            ],
+        );
+        assert_recognized(
+            "none but a better one",
+            &[
+                (VLLM, 1, "vllm", 0),
+                (
+                    b"vllm:num_requests_waiting 3\ntgi_queue_size 1\n",
+                    40,
+                    "vllm",
+                    0,
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_server_that_tells_less_for_a_moment_is_not_recognized_worse() {
+        assert_recognized(
+            "for a moment",
+            &[
+                (TRITON_TRTLLM, 1, "triton-tensorrt-llm", 0),
+                (TRITON, SCRAPES_TO_GO_BACK - 1, "triton-tensorrt-llm", 0),
+                (TRITON_TRTLLM, 1, "triton-tensorrt-llm", 0),
+                (TRITON, SCRAPES_TO_GO_BACK - 1, "triton-tensorrt-llm", 0),
+                (b"", 40, "triton-tensorrt-llm", 0),
+            ],
+        );
+        assert_recognized(
+            "for long, as another server",
+            &[
+                (TRITON_TRTLLM, 40, "triton-tensorrt-llm", 0),
+                (TRITON, SCRAPES_TO_GO_BACK, "triton", 1),
+                (TRITON_TRTLLM, SCRAPES_A_LOOK, "triton-tensorrt-llm", 1),
+            ],
+        );
+        let turns: Vec<(&[u8], u32)> = [(TRITON, 1), (TRITON_TRTLLM, 2)].repeat(100);
+        let read = read_in_turn(&turns);
+        let changes = read.windows(2).filter(|pair| pair[0] != pair[1]);
+        assert_eq!(changes.count(), 1, "two servers that answer in turn");
+    }
+
+    #[test]
+    fn a_process_that_has_started_anew_is_recognized_anew() {
+        const DYNAMO: &[u8] = b"vllm:num_requests_waiting 3\n\
+            dynamo_component_inflight_requests 1\nprocess_start_time_seconds 1e9\n";
+        const VLLM_LATER: &[u8] =
+            b"vllm:num_requests_waiting 3\nprocess_start_time_seconds 1.1e9\n";
+        const STARTING: &[u8] = b"process_start_time_seconds 1.1e9\n";
+        assert_recognized(
+            "as one whose families the engine before has too",
+            &[
+                (DYNAMO, 40, "dynamo", 0),
+                (VLLM_LATER, 1, "vllm", 1),
+                (VLLM_LATER, 40, "vllm", 1),
+            ],
+        );
+        assert_recognized(
+            "once it tells of one",
+            &[
+                (DYNAMO, 1, "dynamo", 0),
+                (STARTING, 3, "dynamo", 1),
+                (VLLM_LATER, 1, "vllm", 2),
+                (VLLM_LATER, 40, "vllm", 2),
+            ],
+        );
+        assert_recognized(
+            "as the same",
+            &[(VLLM, 1, "vllm", 0), (VLLM_LATER, 40, "vllm", 0)],
+        );
+    }
+
+    #[test]
+    fn a_successor_that_is_told_more_reads_the_same_server() {
+        let engines = Engines::default();
+        let at = Timestamp::from_millis(1);
+        let before = MetricsReader::new(EngineChoice::Auto).read(&engines, TRITON, at, None);
+        assert_eq!(before.engine(), Some("triton"));
+        let mut successor = MetricsReader::new(EngineChoice::Auto);
+        let metrics = successor.read(&engines, TRITON_TRTLLM, at, Some(&before));
+        assert_eq!(metrics.engine(), Some("triton-tensorrt-llm"));
+        assert_eq!(metrics.process().incarnation, 0);
     }
 
     #[test]

@@ -18,7 +18,8 @@ const WORDS_AT_ONCE: usize = 16;
 ///
 /// An endpoint that was sent a prompt holds its blocks until more others have come than it has space
 /// for: each has an order of use of its own. The blocks of a prompt are used from its last to its
-/// first, as model servers free them, so that an endpoint which holds a block holds all before it.
+/// first, as model servers free them, so that an endpoint which holds a block holds all before it,
+/// unless those were [removed](Self::remove).
 #[derive(Debug, Clone, Default)]
 pub struct PrefixIndex {
     endpoints: Vec<Held>,
@@ -111,6 +112,25 @@ impl PrefixIndex {
             if let Some(block) = found.or_else(|| holders.insert(*hash)) {
                 holders.add(block, endpoint);
                 lru.insert(block);
+            }
+        }
+    }
+
+    /// The endpoint at `position` does not hold these `blocks`: what was entered was not read there.
+    pub fn remove(&mut self, position: usize, blocks: &[BlockHash]) {
+        let lru = self.endpoints.get_mut(position);
+        let (Some(lru), Some(holders), Ok(endpoint)) = (
+            lru.and_then(|held| held.blocks.as_mut()),
+            &mut self.holders,
+            u16::try_from(position),
+        ) else {
+            return;
+        };
+        for hash in blocks {
+            if let Some(block) = holders.find(*hash)
+                && lru.remove(block)
+            {
+                holders.remove(block, endpoint);
             }
         }
     }

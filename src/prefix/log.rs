@@ -8,7 +8,7 @@
 //! ```text
 //! segment := nonce (8)  number (8)  sequence of its first record (8)  record*
 //! record  := flags (1)  address (4 or 16)  port (2)  blocks (2)  block hash (8)*
-//! flags   := 1 if cold, + 2 if the address is of IPv6
+//! flags   := 1 if cold, + 2 if the address is of IPv6, + 4 if it was not read there after all
 //! ```
 //!
 //! Numbers are little-endian. Segments are numbered through, and the `n`th stands under the key `n`
@@ -29,6 +29,7 @@ const SEGMENT_BYTES: usize = 16 << 10;
 
 const COLD: u8 = 1;
 const IPV6: u8 = 2;
+const UNREAD: u8 = 4;
 
 const HEADER_BYTES: usize = 24;
 /// What of a record does not depend on how many blocks it has.
@@ -45,7 +46,7 @@ pub struct LogHead {
     pub sequence: u64,
 }
 
-/// A prompt that was sent to an endpoint.
+/// A prompt that was sent to an endpoint, or part of one that did not get there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Routed<'a> {
     /// The endpoint.
@@ -54,6 +55,8 @@ pub struct Routed<'a> {
     pub blocks: &'a [BlockHash],
     /// Whether no endpoint held any of it.
     pub cold: bool,
+    /// Whether it takes back what was recorded before: the endpoint has not read these blocks.
+    pub unread: bool,
 }
 
 /// The log of this VM.
@@ -80,7 +83,27 @@ impl PrefixLog {
 
     /// Adds a prompt that was sent to the endpoint at `address`, a `cold` one if none held any of it.
     pub fn record(&mut self, address: SocketAddr, blocks: &[BlockHash], cold: bool) {
-        let blocks = blocks.get(..MAX_BLOCKS).unwrap_or(blocks);
+        self.append(Routed {
+            address,
+            blocks,
+            cold,
+            unread: false,
+        });
+    }
+
+    /// Adds that the endpoint at `address` has not read these blocks, which were recorded.
+    pub fn take_back(&mut self, address: SocketAddr, blocks: &[BlockHash]) {
+        self.append(Routed {
+            address,
+            blocks,
+            cold: false,
+            unread: true,
+        });
+    }
+
+    fn append(&mut self, mut record: Routed<'_>) {
+        record.blocks = record.blocks.get(..MAX_BLOCKS).unwrap_or(record.blocks);
+        let blocks = record.blocks;
         let space = SEGMENT_BYTES - MAX_RECORD_BYTES - size_of_val(blocks);
         let current = self.segments.get(key(self.head.segment));
         let is_full = current.is_some_and(|segment| segment.len() > space);
@@ -101,14 +124,7 @@ impl PrefixLog {
         }
         *changed = true;
         self.head.sequence += 1;
-        write_record(
-            segment,
-            Routed {
-                address,
-                blocks,
-                cold,
-            },
-        );
+        write_record(segment, record);
     }
 
     /// The segments that have changed since they were last taken, by their keys. They are to be
@@ -183,12 +199,13 @@ impl PrefixLogReader {
         self.next.sequence = self.next.sequence.max(first);
         let mut blocks = Vec::new();
         let mut sequence = first;
-        while let Some((address, cold)) = bytes.record(&mut blocks) {
+        while let Some((address, flags)) = bytes.record(&mut blocks) {
             if sequence == self.next.sequence {
                 apply(Routed {
                     address,
                     blocks: &blocks,
-                    cold,
+                    cold: flags & COLD != 0,
+                    unread: flags & UNREAD != 0,
                 });
                 self.next.sequence += 1;
             }
@@ -209,8 +226,13 @@ const fn key(segment: u64) -> usize {
 }
 
 fn write_record(segment: &mut Vec<u8>, record: Routed<'_>) {
-    let ipv6 = if record.address.is_ipv6() { IPV6 } else { 0 };
-    segment.push(ipv6 | if record.cold { COLD } else { 0 });
+    let flags = [
+        (record.cold, COLD),
+        (record.address.is_ipv6(), IPV6),
+        (record.unread, UNREAD),
+    ];
+    let flags = flags.into_iter().filter(|(is_set, _)| *is_set);
+    segment.push(flags.fold(0, |flags, (_, flag)| flags | flag));
     match record.address.ip() {
         IpAddr::V4(ip) => segment.extend(ip.octets()),
         IpAddr::V6(ip) => segment.extend(ip.octets()),
@@ -237,8 +259,9 @@ impl Bytes<'_> {
         self.take().map(u64::from_le_bytes)
     }
 
-    /// The next record, whose blocks are put into `blocks`; `None` where there is no whole one.
-    fn record(&mut self, blocks: &mut Vec<BlockHash>) -> Option<(SocketAddr, bool)> {
+    /// The address and the flags of the next record, whose blocks are put into `blocks`; `None` where
+    /// there is no whole one.
+    fn record(&mut self, blocks: &mut Vec<BlockHash>) -> Option<(SocketAddr, u8)> {
         let [flags] = self.take()?;
         let ip: IpAddr = if flags & IPV6 == 0 {
             self.take::<4>()?.into()
@@ -256,7 +279,7 @@ impl Bytes<'_> {
                 .iter()
                 .map(|hash| BlockHash(u64::from_le_bytes(*hash))),
         );
-        Some(((ip, port).into(), flags & COLD != 0))
+        Some(((ip, port).into(), flags))
     }
 }
 

@@ -62,20 +62,14 @@ impl Lru {
 
     /// Makes a block the most recently used, if it is held; tells whether it is.
     pub(super) fn touch(&mut self, block: u32) -> bool {
-        let mut at = self
-            .entry(self.bucket_of(block))
-            .map_or(NONE, |it| it.bucket);
-        while let Some(entry) = self.entry(at) {
-            if entry.block == block {
-                if at != self.newest {
-                    self.unlink(entry);
-                    self.link(at);
-                }
-                return true;
-            }
-            at = entry.next;
+        let Some((at, entry)) = self.find(block) else {
+            return false;
+        };
+        if at != self.newest {
+            self.unlink(entry);
+            self.link(at);
         }
-        false
+        true
     }
 
     /// Holds a block that it does not hold, as the most recently used; tells whether there was space.
@@ -99,14 +93,37 @@ impl Lru {
 
     /// Lets go of the least recently used block.
     pub(super) fn pop_oldest(&mut self) -> Option<u32> {
-        let at = self.oldest;
-        let entry = self.entry(at)?;
+        let entry = self.entry(self.oldest)?;
+        self.let_go(self.oldest, entry);
+        Some(entry.block)
+    }
+
+    /// Lets go of a block, if it is held; tells whether it was.
+    pub(super) fn remove(&mut self, block: u32) -> bool {
+        let Some((at, entry)) = self.find(block) else {
+            return false;
+        };
+        self.let_go(at, entry);
+        true
+    }
+
+    fn let_go(&mut self, at: u16, entry: Entry) {
         self.unlink(entry);
         self.take_from_bucket(at, entry);
         let free = core::mem::replace(&mut self.free, at);
         self.change(at, |entry| entry.older = free);
         self.len -= 1;
-        Some(entry.block)
+    }
+
+    fn find(&self, block: u32) -> Option<(u16, Entry)> {
+        let mut at = self.entry(self.bucket_of(block))?.bucket;
+        while let Some(entry) = self.entry(at) {
+            if entry.block == block {
+                return Some((at, entry));
+            }
+            at = entry.next;
+        }
+        None
     }
 
     fn take_from_bucket(&mut self, at: u16, taken: Entry) {

@@ -96,6 +96,10 @@
 //! assert_eq!(matched, [0, 3, 2]);
 //! ```
 //!
+//! What is entered at the decision, so that the next request may follow, is not always read there: the
+//! endpoint may not be reached, and a retry may go to another. A request keeps what it has [`Entered`]
+//! until its answer begins, and corrects the index then, if need be.
+//!
 //! # The log
 //!
 //! Every VM has an index of its own. What it enters there goes into a [`PrefixLog`] as well, from which
@@ -105,6 +109,7 @@
 //! [restarted]: crate::pool::Endpoint::incarnation
 
 mod block_hasher;
+mod entered;
 mod holders;
 mod index;
 mod log;
@@ -113,6 +118,7 @@ mod scope;
 mod size;
 
 pub use block_hasher::{BlockHash, BlockHasher, Blocks};
+pub use entered::Entered;
 pub use index::{DEFAULT_MAX_BYTES, PrefixIndex};
 pub use log::{LogHead, PrefixLog, PrefixLogReader, Routed, SEGMENTS};
 pub use scope::Scope;

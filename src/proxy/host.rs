@@ -170,6 +170,12 @@ impl ResponseHeaders {
         Self(())
     }
 
+    /// Whether the status is one of success.
+    pub(super) fn is_success(&self) -> Result<bool, HostError> {
+        let status = self.get(":status")?;
+        Ok(status.is_some_and(|status| status.first() == Some(&b'2')))
+    }
+
     /// The first value of the header `name`.
     #[expect(clippy::unused_self, reason = "holding it is the permission to call")]
     pub(super) fn get(&self, name: &str) -> Result<Option<Vec<u8>>, HostError> {
@@ -204,15 +210,33 @@ pub(super) fn upstream_address() -> Result<Option<Vec<u8>>, HostError> {
     hostcalls::get_property(vec!["upstream", "address"]).map_err(failed("get_property"))
 }
 
-/// Whether Envoy answers by itself because it got no connection to the endpoint.
-pub(super) fn is_unreachable() -> Result<bool, HostError> {
-    /// Envoy's flag `UF`.
+/// Why Envoy answers by itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ResponseFlags(u64);
+
+impl ResponseFlags {
+    /// `UF`.
     const UPSTREAM_CONNECTION_FAILURE: u64 = 0x20;
+    /// `UO`.
+    const UPSTREAM_OVERFLOW: u64 = 0x80;
+
+    /// Whether because it got no connection to the endpoint.
+    pub(super) const fn is_unreachable(self) -> bool {
+        self.0 & Self::UPSTREAM_CONNECTION_FAILURE != 0
+    }
+
+    /// Whether because it could not send the request to the endpoint that it had found for it.
+    pub(super) const fn is_unsent(self) -> bool {
+        self.0 & (Self::UPSTREAM_CONNECTION_FAILURE | Self::UPSTREAM_OVERFLOW) != 0
+    }
+}
+
+/// Why Envoy answers by itself, if it does.
+pub(super) fn response_flags() -> Result<ResponseFlags, HostError> {
     let flags =
         hostcalls::get_property(vec!["response", "flags"]).map_err(failed("get_property"))?;
     let flags = flags.and_then(|flags| flags.try_into().ok());
-    let flags = u64::from_le_bytes(flags.unwrap_or_default());
-    Ok(flags & UPSTREAM_CONNECTION_FAILURE != 0)
+    Ok(ResponseFlags(u64::from_le_bytes(flags.unwrap_or_default())))
 }
 
 /// Whether the response comes from an endpoint, and not from Envoy itself.

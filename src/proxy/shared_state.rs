@@ -15,7 +15,7 @@ use crate::{
 
 /// Changes when what is stored under the keys does, so that builds of different forms can be live
 /// side by side.
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 
 /// Other VMs write the note of traffic at their own ticks, so a third attempt to get between them
 /// is rare; what does not get through is told at the next tick.

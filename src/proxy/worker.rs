@@ -215,6 +215,14 @@ impl WorkerPool {
         }
     }
 
+    /// The endpoint at `address` has not read these `blocks`, which were entered for it.
+    pub(super) fn unread(&mut self, address: SocketAddr, blocks: &[BlockHash]) {
+        if let (Some(position), [_, ..]) = (self.pool.position(address), blocks) {
+            self.prefixes.remove(position, blocks);
+            self.peers.take_back(address, blocks);
+        }
+    }
+
     /// Takes note of a decision, and every few of them exchanges with the other VMs what is under way.
     pub(super) fn after_decision(&mut self, now: Timestamp) {
         let (peers, view) = self.peers();

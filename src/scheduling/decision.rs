@@ -46,6 +46,12 @@ impl<'a> Chosen<'a> {
         let first = self.ranked.ranking.first().copied().unwrap_or_default();
         candidates.uncached_tokens().nth(first).unwrap_or_default()
     }
+
+    fn held_blocks(&self) -> u32 {
+        let candidates = self.ranked.candidates;
+        let first = self.ranked.ranking.first().copied().unwrap_or_default();
+        candidates.matched().nth(first).unwrap_or_default()
+    }
 }
 
 impl<'a> Decision<'a> {
@@ -97,6 +103,18 @@ impl<'a> Decision<'a> {
     #[must_use]
     pub fn prefill_uncached_tokens(&self) -> Option<u64> {
         self.prefilling.map(|chosen| chosen.uncached_tokens())
+    }
+
+    /// How many of the first blocks of the prompt the endpoint chosen holds.
+    #[must_use]
+    pub fn held_blocks(&self) -> u32 {
+        self.decoding.held_blocks()
+    }
+
+    /// How many of the first blocks of the prompt the endpoint that is to read it holds.
+    #[must_use]
+    pub fn prefill_held_blocks(&self) -> Option<u32> {
+        self.prefilling.map(|chosen| chosen.held_blocks())
     }
 
     /// Whether none of the candidates holds any of the prompt.

@@ -360,6 +360,29 @@ fn a_prompt_is_known_a_tick_later_though_nothing_else_has_changed() {
 }
 
 #[test]
+fn what_was_not_read_is_unlearned_a_tick_later() {
+    let map = Map::default();
+    let mut vms = [1, 2].map(|seed| Vm::new(&map, seed, pool_of(0..2)));
+    vms[0].begin(&map, 0, PROMPT, at(0));
+    let blocks = prompt_blocks(1, 5);
+    let (sent, retried) = (address(0), address(1));
+    vms[0].peers.record(sent, &blocks[..2], true);
+    vms[0].peers.record(sent, &blocks, false);
+    for (millis, expected) in [(10, [5, 0]), (20, [2, 5])] {
+        for vm in &mut vms {
+            vm.tick(&map, at(millis));
+        }
+        assert_eq!(vms[1].matched(&blocks), expected, "{millis}");
+        vms[0].peers.take_back(sent, &blocks[2..]);
+        vms[0].peers.record(retried, &blocks, false);
+    }
+    // One that comes late reads all of it at once.
+    let mut late = Vm::new(&map, 3, pool_of(0..2));
+    late.tick(&map, at(30));
+    assert_eq!(late.matched(&blocks), [2, 5]);
+}
+
+#[test]
 fn what_an_exchange_costs_does_not_weigh_on_a_decision() {
     for (vms, endpoints, decisions_to_exchange) in [(4, 10, 8), (4, 320, 20), (21, 10, 20)] {
         let map = Map::default();

@@ -39,6 +39,11 @@ impl Naive {
         self.shrink(position);
     }
 
+    fn remove(&mut self, position: usize, blocks: &[BlockHash]) {
+        let (_, held) = &mut self.endpoints[position];
+        held.retain(|known| !blocks.contains(known));
+    }
+
     fn shrink(&mut self, position: usize) {
         let (capacity, held) = &mut self.endpoints[position];
         held.drain(..held.len().saturating_sub(*capacity));
@@ -80,6 +85,8 @@ enum Event {
     Insert(prop::sample::Index, Vec<BlockHash>),
     /// The same prompt to every so manieth endpoint.
     InsertEvery(usize, Vec<BlockHash>),
+    /// As many of the first blocks of the prompt stay.
+    Remove(prop::sample::Index, Vec<BlockHash>, prop::sample::Index),
     SetCapacity(prop::sample::Index, Option<usize>),
     Forget(prop::sample::Index),
 }
@@ -97,6 +104,8 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         12 => (position(), prompt()).prop_map(|(at, blocks)| Event::Insert(at, blocks)),
         2 => (1..5_usize, prompt()).prop_map(|(every, blocks)| Event::InsertEvery(every, blocks)),
+        3 => (position(), prompt(), position())
+            .prop_map(|(at, blocks, stay)| Event::Remove(at, blocks, stay)),
         2 => (position(), prop::option::of(0..20_usize))
             .prop_map(|(at, blocks)| Event::SetCapacity(at, blocks)),
         1 => position().prop_map(Event::Forget),
@@ -136,6 +145,13 @@ proptest! {
                     }
                     blocks
                 }
+                Event::Remove(at, blocks, stay) => {
+                    let at = at.index(endpoints);
+                    let rest = &blocks[stay.index(blocks.len() + 1)..];
+                    index.remove(at, rest);
+                    naive.remove(at, rest);
+                    blocks
+                }
                 Event::SetCapacity(at, blocks) => {
                     let at = at.index(endpoints);
                     index.set_capacity(at, blocks);
@@ -165,6 +181,7 @@ proptest! {
         let mut index = PrefixIndex::new(endpoints, max_bytes);
         for position in [position, position % 70_000, endpoints.saturating_sub(1)] {
             index.insert(position, &chain(&[1, 2, 3]), true);
+            index.remove(position, &chain(&[1, 2]));
             index.set_capacity(position, capacity);
             index.forget(position);
         }
@@ -220,6 +237,27 @@ fn the_end_of_a_prompt_goes_before_its_beginning() {
         (matched(&index, &long), matched(&index, &young)),
         (vec![6], vec![0])
     );
+}
+
+#[test]
+fn what_was_not_read_is_held_as_before() {
+    let mut index = PrefixIndex::new(2, 1 << 20);
+    let (prompt, other) = (distinct(1, 8), distinct(2, 8));
+    index.insert(0, &prompt[..3], true);
+    index.insert(0, &other, true);
+    for to in [0, 1] {
+        index.insert(to, &prompt, false);
+    }
+    assert_eq!(matched(&index, &prompt), [8, 8]);
+    index.remove(0, &prompt[3..]);
+    assert_eq!(matched(&index, &prompt), [3, 8]);
+    assert_eq!(matched(&index, &other), [8, 0]);
+    // What it does not hold cannot be taken from it, nor from nobody.
+    index.remove(0, &prompt[3..]);
+    index.remove(7, &prompt);
+    assert_eq!(matched(&index, &prompt), [3, 8]);
+    index.insert(0, &prompt, false);
+    assert_eq!(matched(&index, &prompt), [8, 8]);
 }
 
 #[test]

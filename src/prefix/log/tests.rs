@@ -36,6 +36,7 @@ struct Record {
     address: SocketAddr,
     blocks: Vec<BlockHash>,
     cold: bool,
+    unread: bool,
 }
 
 impl Record {
@@ -44,11 +45,16 @@ impl Record {
             address: routed.address,
             blocks: routed.blocks.to_vec(),
             cold: routed.cold,
+            unread: routed.unread,
         }
     }
 
     fn write(&self, log: &mut PrefixLog) {
-        log.record(self.address, &self.blocks, self.cold);
+        if self.unread {
+            log.take_back(self.address, &self.blocks);
+        } else {
+            log.record(self.address, &self.blocks, self.cold);
+        }
     }
 }
 
@@ -57,20 +63,27 @@ fn record(n: u64, blocks: usize) -> Record {
     Record {
         address: ([10, 0, 0, 1], 8000).into(),
         blocks: (n..).take(blocks).map(BlockHash).collect(),
-        cold: n.is_multiple_of(3),
+        cold: n % 5 != 1 && n.is_multiple_of(3),
+        unread: n % 5 == 1,
     }
 }
 
 fn any_record() -> impl Strategy<Value = Record> {
     let blocks = prop_oneof![0..40_usize, 0..MAX_BLOCKS];
-    (any::<SocketAddr>(), any::<u64>(), blocks, any::<bool>()).prop_map(
-        |(address, first, blocks, cold)| Record {
+    let kind = prop_oneof![
+        Just((false, false)),
+        Just((true, false)),
+        Just((false, true))
+    ];
+    (any::<SocketAddr>(), any::<u64>(), blocks, kind).prop_map(
+        |(address, first, blocks, (cold, unread))| Record {
             // What belongs to an address beside its port is not told.
             address: (address.ip(), address.port()).into(),
             blocks: (0..blocks as u64)
                 .map(|n| BlockHash(first.wrapping_mul(n + 1)))
                 .collect(),
             cold,
+            unread,
         },
     )
 }

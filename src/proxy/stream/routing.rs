@@ -57,10 +57,13 @@ const LOGGED_CANDIDATES: usize = 50;
 /// What is left of a decision when its borrows are over.
 pub(super) struct Choice {
     pub(super) position: usize,
-    pub(super) prefill: Option<usize>,
+    /// How many of the first blocks of the prompt it holds.
+    pub(super) held: usize,
+    /// The same of the endpoint that reads the prompt, where that is another.
+    pub(super) prefill: Option<(usize, usize)>,
     /// Tokens of the prompt that whoever reads it has not in its cache.
     pub(super) uncached_tokens: u64,
-    is_cold: bool,
+    pub(super) is_cold: bool,
 }
 
 /// Sends a request whose body is not read to an endpoint: with a body to the one with the least to
@@ -101,7 +104,7 @@ pub(super) fn route_unread(
     pool.metrics.invalid_hints(asked.hints.invalid);
     let may_move = worker.destination.hand_over.may_move();
     Ok(Routed {
-        underway: Underway::new(pool, index, &choice, may_move, now),
+        underway: Underway::new(pool, index, &choice, None, may_move, now),
         answer: Answer::Passes,
         told,
     })
@@ -176,16 +179,11 @@ pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<Ro
     // The last of the headers: routes are matched anew after each that is set.
     destination::hand_over(&worker.destination, headers, &decision)?;
     let choice = Choice::of(&decision);
-    if pool.scheduler.needs_prefixes() {
-        let readers = [Some(choice.position), choice.prefill];
-        for position in readers.into_iter().flatten() {
-            pool.read(position, &worker.blocks, choice.is_cold);
-        }
-    }
     count(pool, held, known);
+    let prompt = pool.scheduler.needs_prefixes().then_some(&*worker.blocks);
     let may_move = worker.destination.hand_over.may_move();
     Ok(Routed {
-        underway: Underway::new(pool, index, &choice, may_move, now),
+        underway: Underway::new(pool, index, &choice, prompt, may_move, now),
         answer,
         told,
     })
@@ -195,7 +193,10 @@ impl Choice {
     fn of(decision: &Decision<'_>) -> Self {
         Self {
             position: decision.position(),
-            prefill: decision.prefill_position(),
+            held: decision.held_blocks() as usize,
+            prefill: decision
+                .prefill_position()
+                .zip(decision.prefill_held_blocks().map(|held| held as usize)),
             uncached_tokens: decision
                 .prefill_uncached_tokens()
                 .unwrap_or_else(|| decision.uncached_tokens()),

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use super::routing::Choice;
 use crate::{
     load::{Load, Ticket},
+    prefix::{BlockHash, Entered},
     proxy::{
-        host,
+        host::{self, ResponseHeaders},
         worker::{Worker, WorkerPool},
     },
     time::Timestamp,
@@ -22,21 +23,31 @@ pub(super) struct Underway {
     /// The pool's index.
     pool: usize,
     /// At the endpoint that answers.
-    answering: Ticket,
+    answering: Part,
     /// At the one that reads the prompt, where that is another.
-    prefilling: Option<Ticket>,
+    prefilling: Option<Part>,
     /// Whether another endpoint may answer than the one that was chosen.
     may_move: bool,
     /// Whether the first bytes of the answer have come.
     is_read: bool,
 }
 
+/// Its part at one of them.
+#[derive(Debug)]
+struct Part {
+    ticket: Ticket,
+    /// What was entered there of its prompt, until the answer begins.
+    entered: Option<Entered>,
+}
+
 impl Underway {
-    /// Of a request that is sent to `choice` of `pool`, which is the one at `index`.
+    /// Of a request that is sent to `choice` of `pool`, which is the one at `index`. The `prompt` is to
+    /// be entered, if there is any.
     pub(super) fn new(
         pool: &mut WorkerPool,
         index: usize,
         choice: &Choice,
+        prompt: Option<&[BlockHash]>,
         may_move: bool,
         now: Timestamp,
     ) -> Self {
@@ -53,8 +64,18 @@ impl Underway {
         } else {
             reading
         };
-        let answering = pool.begin(choice.position, answers);
-        let prefilling = choice.prefill.map(|position| pool.begin(position, reading));
+        let mut begin = |position, held, load, may_move| Part {
+            entered: prompt.and_then(|blocks| {
+                pool.read(position, blocks, choice.is_cold);
+                Entered::new(blocks, held, choice.is_cold, may_move)
+            }),
+            ticket: pool.begin(position, load),
+        };
+        let answering = begin(choice.position, choice.held, answers, may_move);
+        // Whoever answers, its header names the same one to read the prompt.
+        let prefilling = choice
+            .prefill
+            .map(|(position, held)| begin(position, held, reading, false));
         pool.after_decision(now);
         Self {
             pool: index,
@@ -73,22 +94,50 @@ impl Underway {
         num_headers: usize,
     ) -> Option<SocketAddr> {
         let pool = worker.pools.get_mut(self.pool)?;
+        let entered = self.answering.entered.take();
+        let prefilling = self.prefilling.as_mut();
+        let to_prefill =
+            prefilling.and_then(|part| Some((part.ticket.address()?, part.entered.take()?)));
+        let chosen = self.answering.ticket.address();
         let moved_to = self.may_move.then(|| self.follow(pool)).flatten();
-        if num_headers < HEADERS_OF_SERVERS
-            && let Some(address) = self.answering.address()
-            && host::is_unreachable().is_ok_and(|is_unreachable| is_unreachable)
+        let is_unsent = num_headers < HEADERS_OF_SERVERS && self.is_unsent(pool);
+        if (is_unsent || moved_to.is_some())
+            && let (Some(chosen), Some(entered)) = (chosen, entered)
+        {
+            pool.unread(chosen, entered.unread());
+            if let Some(moved_to) = moved_to
+                && ResponseHeaders::arrived().is_success().unwrap_or_default()
+                && let Some(position) = pool.pool.position(moved_to)
+            {
+                pool.read(position, entered.blocks(), entered.is_cold());
+            }
+        }
+        if is_unsent && let Some((prefiller, entered)) = to_prefill {
+            pool.unread(prefiller, entered.unread());
+        }
+        moved_to
+    }
+
+    /// Whether Envoy answers because it could send the request to no endpoint. One that it got no
+    /// connection to is unreachable.
+    fn is_unsent(&self, pool: &mut WorkerPool) -> bool {
+        let Ok(flags) = host::response_flags() else {
+            return false;
+        };
+        if flags.is_unreachable()
+            && let Some(address) = self.answering.ticket.address()
             // A route may lead elsewhere.
             && upstream().is_none_or(|upstream| upstream == address)
         {
             unreachable(pool, address);
         }
-        moved_to
+        flags.is_unsent() || host::upstream_address().is_ok_and(|address| address.is_none())
     }
 
     /// Counts where the request is by now. Tells where, if it has gone on.
     fn follow(&mut self, pool: &mut WorkerPool) -> Option<SocketAddr> {
         let address = upstream()?;
-        let left = pool.moved(&mut self.answering, address)?;
+        let left = pool.moved(&mut self.answering.ticket, address)?;
         // To one of the pool for want of an answer, to any other because its route leads there.
         if pool.pool.get(address).is_some() {
             unreachable(pool, left);
@@ -103,9 +152,9 @@ impl Underway {
         }
         self.is_read = true;
         if let Some(pool) = worker.pools.get_mut(self.pool) {
-            pool.prompt_read(&mut self.answering);
+            pool.prompt_read(&mut self.answering.ticket);
             if let Some(prefilling) = self.prefilling.take() {
-                pool.end(prefilling);
+                pool.end(prefilling.ticket);
             }
         }
     }
@@ -113,9 +162,9 @@ impl Underway {
     /// It is over, whatever its end.
     pub(super) fn end(self, worker: &mut Worker) {
         if let Some(pool) = worker.pools.get_mut(self.pool) {
-            pool.end(self.answering);
+            pool.end(self.answering.ticket);
             if let Some(prefilling) = self.prefilling {
-                pool.end(prefilling);
+                pool.end(prefilling.ticket);
             }
         }
     }

@@ -70,6 +70,40 @@ async fn engines_are_recognized_and_the_decision_follows_all_of_them() -> Result
 }
 
 #[tokio::test]
+async fn a_server_that_tells_more_is_recognized_better() -> Result<()> {
+    let server = ModelServer::start_as(Dialect::TritonTensorRtLlm).await?;
+    let backend = ["request_metrics", "kv_cache_block_metrics"];
+    let backend = backend.map(|family| format!("nv_trt_llm_{family}"));
+    server.set_metrics_fault(Some(MetricsFault::Missing(backend.to_vec())));
+    server.set_load(load(3, 0.25));
+    let configuration = scraping_every(INTERVAL, HandOver::OriginalDstHeader)?;
+    let pool = json!([server.address()]);
+    let bed = Bed::around(configuration, vec![server], &pool).await?;
+    let recognized = async |engine: &str, count| {
+        poll::until("the engine to be recognized", PATIENCE, async || {
+            let lines = bed.envoy.log_lines_containing("recognized");
+            assert!(lines.len() <= count, "{lines:?}");
+            let said = format!("engine {engine:?} recognized");
+            Ok(lines
+                .last()
+                .is_some_and(|line| line.contains(&said))
+                .then_some(()))
+        })
+        .await
+    };
+    recognized("triton", 1).await?;
+    bed.servers[0].set_metrics_fault(None);
+    recognized("triton-tensorrt-llm", 2).await?;
+    bed::loads_known(&bed.servers).await?;
+    for mut connection in connections_to_every_worker(&bed.envoy, Protocol::Http1).await? {
+        served_by(&mut connection, chat_as("better")?).await?;
+    }
+    let decision = bed.envoy.decision_on("better").await?;
+    assert_scored_by(&decision, &bed.servers, &[load(3, 0.25)])?;
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
 async fn engines_are_known_by_label() -> Result<()> {
     // Whose label is not heeded is read in the words of a server that it is not.
     let bed = fleet(&json!({ "engine": "tgi" }), |dialect, address| {

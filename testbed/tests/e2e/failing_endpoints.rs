@@ -16,9 +16,9 @@ use testbed::{
 use tokio::net::TcpSocket;
 
 use crate::support::{
-    INTERVAL, NEVER_STALE, PATIENCE, assert_filter_never_failed, bed_with, chat, chat_as, closed,
-    connections_to_every_worker, filter_stats, get, queue, retries, scraping_every, served_by,
-    server_of,
+    INTERVAL, NEVER_STALE, PATIENCE, addresses, assert_filter_never_failed, bed_with, chat,
+    chat_as, closed, connections_to_every_worker, filter_stats, get, held_by, long_chat_as, queue,
+    retries, scraping_every, served_by, server_of, with_metrics_of,
 };
 
 /// A response header that tells who has served.
@@ -149,6 +149,47 @@ async fn a_server_that_refuses_a_request_gets_no_other_until_it_is_back() -> Res
         })
         .await?;
         assert_filter_never_failed(&bed.envoy).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_prompt_that_no_server_got_is_held_by_none() -> Result<()> {
+    for hand_over in HandOver::ALL {
+        for has_room in [true, false] {
+            let (mut servers, mut metrics) = (Vec::new(), Vec::new());
+            for _ in 0..2 {
+                servers.push(ModelServer::start().await?);
+                metrics.push(ModelServer::start().await?);
+            }
+            let mut configuration = scraping_every(INTERVAL, hand_over)?
+                .with_pool(&with_metrics_of(&metrics, &servers))?;
+            if !has_room {
+                let thresholds = json!([{ "max_requests": 0, "max_pending_requests": 0 }]);
+                let cluster = configuration.cluster("model-servers")?;
+                cluster["circuit_breakers"]["thresholds"] = thresholds;
+            }
+            let envoy = Envoy::start(configuration).await?;
+            bed::loads_known(&metrics).await?;
+            let all = addresses(&servers);
+            if has_room {
+                servers.clear();
+                for server in &all {
+                    closed(*server).await?;
+                }
+            }
+            let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+            for id in ["first", "second"] {
+                let reply = connection.send(long_chat_as(id)?).await?;
+                assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{hand_over}");
+                let decision = envoy.decision_on(id).await?;
+                let held = held_by(&decision, &all)?;
+                assert_eq!(held, [0.0, 0.0], "{hand_over}, {has_room}: {decision:?}");
+                // They are candidates again.
+                bed::loads_known(&metrics).await?;
+            }
+            assert_filter_never_failed(&envoy).await?;
+        }
     }
     Ok(())
 }

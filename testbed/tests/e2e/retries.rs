@@ -15,8 +15,9 @@ use testbed::{
 use tokio::{sync::Notify, task::JoinSet};
 
 use crate::support::{
-    CHAT, INTERVAL, NEVER_STALE, PATIENCE, assert_filter_never_failed, bed_with, chat, closed,
-    post, queue, retries, scraping_every, served_by, server_of, with_metrics_of,
+    CHAT, INTERVAL, NEVER_STALE, PATIENCE, addresses, assert_filter_never_failed, bed_with, chat,
+    closed, connections_to_every_worker, held_by, long_chat_as, post, queue, retries,
+    scraping_every, served_by, server_of, with_metrics_of,
 };
 
 /// The header of the ranking.
@@ -76,6 +77,77 @@ async fn attempts_walk_the_ranking_from_the_best_to_the_worst() -> Result<()> {
     let received = last.requests().pop().context("nothing")?;
     let list = received.headers.get(DESTINATION).context("no list")?;
     assert_eq!(list, &ranking.map(|address| address.to_string()).join(","));
+    assert_filter_never_failed(&envoy).await
+}
+
+#[tokio::test]
+async fn a_prompt_is_held_by_who_has_read_it_after_a_retry() -> Result<()> {
+    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
+    for waiting in [500, 0, 250] {
+        servers.push(ModelServer::start().await?);
+        metrics.push(ModelServer::start().await?);
+        metrics[metrics.len() - 1].set_load(queue(waiting));
+    }
+    let configuration = scraping_every(INTERVAL, HandOver::OverrideHost)?
+        .merge_plugin_configuration(&json!({ "destination": { "ranked": 3 } }))?
+        .with_pool(&with_metrics_of(&metrics, &servers))?;
+    let envoy = Envoy::start(configuration).await?;
+    loads_known(&metrics).await?;
+    let all = addresses(&servers);
+    let mut connections = connections_to_every_worker(&envoy, Protocol::Http1).await?;
+
+    drop(servers.remove(1));
+    closed(all[1]).await?;
+    let served = served_by(&mut connections[0], long_chat_as("first")?).await?;
+    assert_eq!(served, all[2]);
+    assert_eq!(envoy.decision_on("first").await?.endpoint, all[1]);
+    assert_eq!(retries(&envoy).await?, 1);
+
+    // The one that was chosen is a candidate again, which has not read it, whoever is asked.
+    for server in &metrics {
+        server.set_load(queue(0));
+    }
+    loads_known(&metrics).await?;
+    for (number, connection) in connections.iter_mut().enumerate() {
+        let id = format!("next-{number}");
+        let served = served_by(connection, long_chat_as(&id)?).await?;
+        let decision = envoy.decision_on(&id).await?;
+        assert_eq!(held_by(&decision, &all)?, [0.0, 0.0, 1.0], "{decision:?}");
+        assert_eq!((decision.endpoint, served), (all[2], all[2]));
+    }
+    assert_eq!(retries(&envoy).await?, 1);
+    assert_filter_never_failed(&envoy).await
+}
+
+#[tokio::test]
+async fn a_retry_takes_back_no_more_than_it_entered() -> Result<()> {
+    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
+    for waiting in [0, 250] {
+        servers.push(ModelServer::start().await?);
+        metrics.push(ModelServer::start().await?);
+        metrics[metrics.len() - 1].set_load(queue(waiting));
+    }
+    let configuration = scraping_every(INTERVAL, HandOver::OverrideHost)?
+        .with_pool(&with_metrics_of(&metrics, &servers))?;
+    let envoy = Envoy::start(configuration).await?;
+    loads_known(&metrics).await?;
+    let all = addresses(&servers);
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+    // Which it serves, and cannot when it is asked again.
+    for (id, server) in [("first", all[0]), ("second", all[1])] {
+        let served = served_by(&mut connection, long_chat_as(id)?).await?;
+        assert_eq!(served, server, "{id}");
+        assert_eq!(envoy.decision_on(id).await?.endpoint, all[0], "{id}");
+        if id == "first" {
+            drop(servers.remove(0));
+            closed(all[0]).await?;
+        }
+    }
+    metrics[1].set_load(queue(0));
+    loads_known(&metrics).await?;
+    connection.send(long_chat_as("third")?).await?;
+    let decision = envoy.decision_on("third").await?;
+    assert_eq!(held_by(&decision, &all)?, [1.0, 1.0], "{decision:?}");
     assert_filter_never_failed(&envoy).await
 }
 

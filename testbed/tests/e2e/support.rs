@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use testbed::{
     bed::Bed,
     client::{self, Body, Connection, Protocol, Reply},
+    decision::Decision,
     envoy::{Configuration, Envoy, HandOver, WORKERS},
     model_server::{Load, ModelServer, Received},
     poll,
@@ -133,6 +134,25 @@ pub(crate) fn chat_as(id: &str) -> Result<Request<Body>> {
     let id = HeaderValue::from_str(id)?;
     request.headers_mut().insert("x-request-id", id);
     Ok(request)
+}
+
+/// A chat completion of many prefix blocks, under an id by which its decision is found.
+pub(crate) fn long_chat_as(id: &str) -> Result<Request<Body>> {
+    let mut request = post(CHAT, client::whole(chat_body_of(8 << 10)))?;
+    let id = HeaderValue::from_str(id)?;
+    request.headers_mut().insert("x-request-id", id);
+    Ok(request)
+}
+
+/// How much of the prompt each of these servers held before a decision, 0 to 1.
+pub(crate) fn held_by(decision: &Decision, servers: &[SocketAddr]) -> Result<Vec<f64>> {
+    let held = servers.iter().map(|server| {
+        let candidate = decision.candidate(*server);
+        let held = candidate.and_then(|candidate| candidate.scores.get("prefix-cache"));
+        held.copied()
+            .with_context(|| format!("{server}: {decision:?}"))
+    });
+    held.collect()
 }
 
 /// A `GET`.

@@ -42,22 +42,25 @@ fn a_segment_is_written_as_it_is_documented() {
     let prompt = blocks("ab");
     log.record(([10, 0, 0, 1], 8000).into(), &prompt, true);
     log.record(([0xfd00, 0, 0, 0, 0, 0, 0, 1], 8001).into(), &[], false);
+    log.take_back(([10, 0, 0, 1], 8000).into(), &prompt[1..]);
     assert_eq!(
         log.head(),
         LogHead {
             segment: 0,
-            sequence: 2
+            sequence: 3
         }
     );
 
     let mut expected = vec![2, 1, 0, 0, 0, 0, 0, 0];
     expected.extend([0; 16]);
     expected.extend([1, 10, 0, 0, 1, 0x40, 0x1f, 2, 0]);
-    for block in prompt {
+    for block in &prompt {
         expected.extend(block.as_u64().to_le_bytes());
     }
     expected.extend([
         2, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x41, 0x1f, 0, 0,
     ]);
+    expected.extend([4, 10, 0, 0, 1, 0x40, 0x1f, 1, 0]);
+    expected.extend(prompt[1].as_u64().to_le_bytes());
     assert_eq!(log.take_segments().collect::<Vec<_>>(), [(0, expected)]);
 }
