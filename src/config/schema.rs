@@ -169,6 +169,9 @@ pub struct Metrics {
     /// A flag of the Endpoint Picker, which the cluster decides here.
     #[serde(alias = "model-server-metrics-scheme")]
     pub model_server_metrics_scheme: Option<epp::HttpScheme>,
+    /// A flag of the Endpoint Picker: over http there is no certificate to verify.
+    #[serde(alias = "model-server-metrics-https-insecure-skip-verify")]
+    pub model_server_metrics_https_insecure_skip_verify: Option<bool>,
 }
 
 /// How requests are read.

@@ -7,7 +7,8 @@ use nom::{
     IResult, Parser,
     branch::alt,
     bytes::complete::take_while1,
-    combinator::{all_consuming, opt},
+    character::complete::one_of,
+    combinator::{all_consuming, not, opt},
     sequence::preceded,
 };
 use serde::{Deserialize, Deserializer, de};
@@ -116,8 +117,11 @@ pub(crate) fn selector(input: &str) -> IResult<&str, Selector> {
     Ok((input, Selector { family, labels }))
 }
 
-/// A value without quotes: up to the next comma or brace, and no quote inside it.
+/// A value without quotes: up to the next comma or brace, and no quote inside it. What begins as
+/// another kind of quote or matcher does in PromQL is none: it would be compared with it, and no series
+/// have it.
 fn bare(input: &str) -> IResult<&str, &str> {
+    let (input, _) = not(one_of("'`~")).parse(input)?;
     take_while1(|c| !matches!(c, ',' | '}' | '{' | '"'))
         .map(str::trim_end)
         .parse(input)

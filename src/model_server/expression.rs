@@ -92,31 +92,54 @@ pub struct Series {
 
 /// A text that is no expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected an expression such as family{{label=\"value\"}}, sum(used) / sum(max) or \
-     label(info, block_size), found {found:?}, which cannot be read from {rest:?} on"
-)]
-pub struct ExpressionError {
-    /// The text.
-    pub found: String,
-    /// What is left of it where reading stopped.
-    pub rest: String,
+pub enum ExpressionError {
+    /// It is not written as one.
+    #[error(
+        "expected an expression such as family{{label=\"value\"}}, sum(used) / sum(max) or \
+         label(info, block_size), with the functions sum, max, min, mean, latest, increase, rate and \
+         label, found {found:?}, which cannot be read from {rest:?} on"
+    )]
+    Unreadable {
+        /// The text.
+        found: String,
+        /// What is left of it where reading stopped.
+        rest: String,
+    },
+    /// It is longer than any may be.
+    #[error("expected an expression of at most {MAX_LENGTH} bytes, found one of {length}")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// It has too many parentheses and signs inside each other.
+    #[error(
+        "expected an expression with parentheses and signs less than {MAX_DEPTH} deep, found {found:?}"
+    )]
+    TooDeep {
+        /// The text.
+        found: String,
+    },
 }
 
 impl FromStr for Expression {
     type Err = ExpressionError;
 
     fn from_str(text: &str) -> Result<Self, ExpressionError> {
-        let refused = |rest: &str| ExpressionError {
-            found: text.to_owned(),
+        let found = || text.to_owned();
+        let refused = |rest: &str| ExpressionError::Unreadable {
+            found: found(),
             rest: rest.to_owned(),
         };
         if text.len() > MAX_LENGTH {
-            return Err(refused(text));
+            let length = text.len();
+            return Err(ExpressionError::TooLong { length });
         }
         let whole = terminated(|input| expression(input, MAX_DEPTH), blanks);
         match all_consuming(whole).parse(text) {
             Ok((_, expression)) => Ok(expression),
+            Err(nom::Err::Failure(error)) if error.code == ErrorKind::TooLarge => {
+                Err(ExpressionError::TooDeep { found: found() })
+            }
             Err(nom::Err::Error(error) | nom::Err::Failure(error)) => Err(refused(error.input)),
             Err(nom::Err::Incomplete(_)) => Err(refused("")),
         }
@@ -359,8 +382,11 @@ mod tests {
             ("größe", "öße"),
             ("ä", "ä"),
         ] {
-            let error = text.parse::<Expression>().expect_err(text);
-            assert_eq!(error.rest, rest, "{text}");
+            let expected = ExpressionError::Unreadable {
+                found: text.to_owned(),
+                rest: rest.to_owned(),
+            };
+            assert_eq!(text.parse::<Expression>(), Err(expected), "{text}");
         }
     }
 
@@ -368,11 +394,17 @@ mod tests {
     fn depth_and_length_are_bounded() {
         let nested = |depth| format!("{}a{}", "(".repeat(depth), ")".repeat(depth));
         assert!(nested(MAX_DEPTH - 1).parse::<Expression>().is_ok());
-        assert!(nested(MAX_DEPTH).parse::<Expression>().is_err());
-        assert!("-".repeat(MAX_DEPTH).parse::<Expression>().is_err());
+        for found in [nested(MAX_DEPTH), "-".repeat(MAX_DEPTH)] {
+            let error = found.parse::<Expression>();
+            assert_eq!(error, Err(ExpressionError::TooDeep { found }));
+        }
         let long = |terms| vec!["1"; terms].join("+");
         assert!(long(MAX_LENGTH / 2).parse::<Expression>().is_ok());
-        assert!(long(MAX_LENGTH).parse::<Expression>().is_err());
+        let length = 2 * MAX_LENGTH - 1;
+        assert_eq!(
+            long(MAX_LENGTH).parse::<Expression>(),
+            Err(ExpressionError::TooLong { length })
+        );
     }
 
     fn any_expression() -> impl Strategy<Value = Expression> {

@@ -307,6 +307,15 @@ mod tests {
                 ("c{e=\"2\"} 901", value(1.0, 4)),
             ],
         );
+        // Labels that are one text without their quotes.
+        assert_read_in_turn(
+            Signal::TimeToFirstToken,
+            "increase(c)",
+            &[
+                ("c{a=\"bc\"} 10\nc{ab=\"c\"} 100", UNMEASURED),
+                ("c{a=\"bc\"} 11\nc{ab=\"c\"} 102", value(3.0, 2)),
+            ],
+        );
         let mapping = mapping(Signal::Custom(0), &["rate(c)"]);
         let mut history = History::default();
         mapping.read(b"c 10", at(1), &mut history, None);

@@ -267,6 +267,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_counted_by_another_engine_is_not_counted_from() {
+        let specs = r#"{
+            "one": {
+                "recognizedBy": ["one_count"],
+                "signals": {"timeToFirstToken": "increase(one_sum) / increase(one_count)"}
+            },
+            "two": {
+                "recognizedBy": ["two_total"],
+                "signals": {"timeToFirstToken": "increase(two_total)"}
+            }
+        }"#;
+        let engines = Engines::new(serde_json::from_str(specs).unwrap()).unwrap();
+        let mut reader = MetricsReader::new(EngineChoice::Auto);
+        let mut before = None;
+        for (millis, exposition, expected) in [
+            (1, "one_sum 5\none_count 5\n", None),
+            // What the first still finds of its own is no counter of the second.
+            (2, "one_sum 7\ntwo_total 9\n", None),
+            (3, "two_total 10\n", Some(1.0)),
+        ] {
+            let at = Timestamp::from_millis(millis);
+            let metrics = reader.read(&engines, exposition.as_bytes(), at, before.as_ref());
+            let found = metrics.observation(Signal::TimeToFirstToken);
+            let expected = expected.map_or(Observation::Unmeasured, |growth| {
+                Observation::of(growth, at)
+            });
+            assert_eq!(found, expected, "{exposition}");
+            before = Some(metrics);
+        }
+    }
+
+    #[test]
     fn a_constant_tells_no_engine() {
         let specs = r#"{"vllm": {"signals": {"kvBlockSize": "16"}, "customMetrics": {"one": ["absent", "1"]}}}"#;
         let engines = Engines::new(serde_json::from_str(specs).unwrap()).unwrap();

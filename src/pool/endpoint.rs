@@ -169,6 +169,12 @@ mod tests {
                 true,
             ),
             (
+                "the clock set back, and where it was again",
+                &[Answers(9_900), Fails(10_000), Answers(100), Answers(9_990)],
+                10_050,
+                true,
+            ),
+            (
                 "the clock set back to before a failure that lasted",
                 &[Answers(100), Fails(200), Fails(10_000), Answers(400)],
                 450,

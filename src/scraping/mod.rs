@@ -31,3 +31,16 @@ use core::time::Duration;
 pub fn tick_period(interval: Duration) -> Duration {
     (interval / 10).clamp(Duration::from_millis(10), Duration::from_millis(20))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_a_tenth_of_an_interval_within_bounds() {
+        for (interval, expected) in [(20, 10), (100, 10), (150, 15), (200, 20), (3_600_000, 20)] {
+            let period = tick_period(Duration::from_millis(interval));
+            assert_eq!(period, Duration::from_millis(expected), "{interval}");
+        }
+    }
+}

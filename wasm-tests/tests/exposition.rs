@@ -118,6 +118,9 @@ fn selectors_match_a_subset_of_labels() {
         (r#"a{b="c"}"#, r#"a{b="c",d="e"} 1"#, true),
         ("a{b=c}", r#"a{b="c"} 1"#, true),
         (" a { b = c , d = \"e\" , } ", r#"a{d="e",b="c"} 1"#, true),
+        // A label that a series has twice counts as it is first written.
+        ("a{b=c}", r#"a{b="c",b="d"} 1"#, true),
+        ("a{b=d}", r#"a{b="c",b="d"} 1"#, false),
         (r#"a{b="c"}"#, "a 1", false),
         (r#"a{b="c"}"#, r#"a{b="C"} 1"#, false),
         (r#"a{b="c",d="e"}"#, r#"a{b="c"} 1"#, false),
@@ -138,8 +141,24 @@ fn selectors_match_a_subset_of_labels() {
 #[wasm_bindgen_test(unsupported = test)]
 fn what_is_no_selector_is_refused() {
     for text in [
-        "", "  ", "{a=b}", "1a", "a b", "a{b}", "a{b=}", "a{=b}", "a{b=c", "a}b", "a{b=\"c}",
-        "a{b=c}d", "größe",
+        "",
+        "  ",
+        "{a=b}",
+        "1a",
+        "a b",
+        "a{b}",
+        "a{b=}",
+        "a{=b}",
+        "a{b=c",
+        "a}b",
+        "a{b=\"c}",
+        "a{b=c}d",
+        "größe",
+        "a{b!=\"c\"}",
+        "a{b=~\"c\"}",
+        "a{b=~c}",
+        "a{b='c'}",
+        "a{b=`c`}",
     ] {
         assert!(text.parse::<Selector>().is_err(), "{text:?}");
     }

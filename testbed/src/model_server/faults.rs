@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum MetricsFault {
     /// The request is taken and never answered.
     Hang,
+    /// The answer comes this many milliseconds late.
+    Late(u64),
     /// The answer is 200 with bytes that are no exposition.
     Garbage,
     /// The answer is 200 with an exposition of 5 MiB.

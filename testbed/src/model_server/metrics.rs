@@ -1,6 +1,6 @@
 //! How a model server answers when it is asked for its metrics.
 
-use std::{future, io, sync::Arc};
+use std::{future, io, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -78,6 +78,10 @@ async fn metrics(FromState(state): FromState<Arc<State>>, headers: HeaderMap) ->
             (head, dialect::without_families(&exposition(), &families)).into_response()
         }
         Some(MetricsFault::Hang) => future::pending().await,
+        Some(MetricsFault::Late(millis)) => {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            (head, exposition()).into_response()
+        }
         Some(MetricsFault::Garbage) => (head, GARBAGE).into_response(),
         Some(MetricsFault::Huge) => (head, exposition() + &padding()).into_response(),
         Some(MetricsFault::Cut) => {

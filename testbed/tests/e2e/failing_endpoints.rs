@@ -195,6 +195,67 @@ async fn a_prompt_that_no_server_got_is_held_by_none() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_server_whose_metrics_alone_fail_serves_on_by_what_they_told() -> Result<()> {
+    let bed = never_stale(HandOver::OriginalDstHeader, &[queue(0), queue(500)]).await?;
+    let [silent, other] = [&bed.servers[0], &bed.servers[1]];
+    let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
+    for (fault, reason) in [
+        (MetricsFault::Hang, "timeout"),
+        (MetricsFault::Status(404), "status"),
+        (MetricsFault::Huge, "too_large"),
+    ] {
+        let counter = format!("scrape_failures.{reason}");
+        let before = filter_stats(&bed.envoy).await?[&counter];
+        silent.set_metrics_fault(Some(fault));
+        poll::until(&counter, PATIENCE, async || {
+            let counted = filter_stats(&bed.envoy).await?[&counter];
+            Ok((counted > before).then_some(()))
+        })
+        .await?;
+        // Every worker knows what the scrapes have found by now.
+        bed::loads_known([other]).await?;
+        for connection in &mut connections {
+            assert_eq!(served_by(connection, chat()?).await?, silent.address());
+        }
+        silent.set_metrics_fault(None);
+        bed::loads_known([silent]).await?;
+    }
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
+async fn metrics_are_as_old_as_the_scrape_that_asked_for_them() -> Result<()> {
+    let patch = json!({ "metrics": { "staleAfter": "3s", "timeout": "20s" } });
+    let loads = [queue(0), queue(500)];
+    let bed = bed_with(HandOver::OriginalDstHeader, &patch, &loads).await?;
+    let [late, other] = [&bed.servers[0], &bed.servers[1]];
+    let mut connection = bed.connect(Protocol::Http1).await?;
+    assert_eq!(served_by(&mut connection, chat()?).await?, late.address());
+
+    // What it answers tells of a time that is too long ago when it comes.
+    late.set_metrics_fault(Some(MetricsFault::Late(4_000)));
+    let asked = late.scrapes().len();
+    poll::until("its metrics to be stale", PATIENCE, async || {
+        let served = served_by(&mut connection, chat()?).await?;
+        Ok((served == other.address()).then_some(()))
+    })
+    .await?;
+    poll::until("two late answers", PATIENCE, async || {
+        assert_eq!(served_by(&mut connection, chat()?).await?, other.address());
+        Ok((late.scrapes().len() >= asked + 3).then_some(()))
+    })
+    .await?;
+
+    late.set_metrics_fault(None);
+    poll::until("it to be chosen again", PATIENCE, async || {
+        let served = served_by(&mut connection, chat()?).await?;
+        Ok((served == late.address()).then_some(()))
+    })
+    .await?;
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
 async fn where_nobody_is_scraped_a_server_that_refuses_a_request_gets_no_other() -> Result<()> {
     let unknown = json!({ "metrics": { "cluster": "nowhere", "staleAfter": NEVER_STALE } });
     for hand_over in [

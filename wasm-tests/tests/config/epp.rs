@@ -384,7 +384,7 @@ fn where_to_scrape_may_be_said_by_flags() {
         (
             json!({
                 "modelServerMetricsPort": 9400, "modelServerMetricsPath": "/v1/metrics",
-                "modelServerMetricsScheme": "http",
+                "modelServerMetricsScheme": "http", "modelServerMetricsHttpsInsecureSkipVerify": true,
             }),
             "10.0.0.1:9400",
             "/v1/metrics",
@@ -395,7 +395,10 @@ fn where_to_scrape_may_be_said_by_flags() {
             "/metrics",
         ),
         (
-            json!({"model-server-metrics-path": "/m", "model-server-metrics-scheme": "http"}),
+            json!({
+                "model-server-metrics-path": "/m", "model-server-metrics-scheme": "http",
+                "model-server-metrics-https-insecure-skip-verify": false,
+            }),
             "10.0.0.1:8000",
             "/m",
         ),

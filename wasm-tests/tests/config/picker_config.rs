@@ -337,21 +337,26 @@ fn what_it_says_of_metrics_counts() {
     assert_eq!(pool.metrics.engine_labels, labels);
 
     // Nothing said of engines leaves them to the expositions.
-    for (source, extractor) in [(json!(null), json!(null)), (json!({}), json!(null))] {
+    let empty = json!({"path": "", "port": 0, "interval": ""});
+    for (source, extractor) in [
+        (json!(null), json!(null)),
+        (json!({}), json!(null)),
+        (empty, json!(null)),
+    ] {
         let pool = parse_pool(&config(source, extractor)).unwrap();
         let default = parse_pool(&with(json!({}))).unwrap();
         let engine = default.metrics.default_engine;
         assert_eq!(pool.metrics.default_engine, engine);
-        assert_eq!(pool.metrics.scrape.path, "/metrics");
+        assert_eq!(pool.metrics.scrape, default.metrics.scrape);
     }
 }
 
 #[wasm_bindgen_test(unsupported = test)]
 fn engines_of_the_extractor_are_those_whose_signals_count() {
-    let config = |scorer: &str| {
+    let config = |extractor: &str, scorer: &str| {
         picker_config(json!({
             "plugins": [
-                {"type": "core-metrics-extractor", "parameters": {
+                {"type": extractor, "parameters": {
                     "defaultEngine": "mine", "engineConfigs": [{"name": "mine", "queuedRequestsSpec": "q"}],
                 }},
                 {"type": scorer},
@@ -359,9 +364,13 @@ fn engines_of_the_extractor_are_those_whose_signals_count() {
             "schedulingProfiles": [profile("default", &[(scorer, None)])],
         }))
     };
-    assert_eq!(refusal(&config("queue-scorer")), "");
-    let expected = "scheduling.plugins[1].type: expected a type whose signals an engine of the pool \
-                    has, found \"kv-cache-utilization-scorer\", which reads kvCacheUsage: none of mine \
-                    has that";
-    assert_eq!(refusal(&config("kv-cache-utilization-scorer")), expected);
+    // By its name and the one that it had before.
+    for extractor in ["core-metrics-extractor", "model-server-protocol-metrics"] {
+        assert_eq!(refusal(&config(extractor, "queue-scorer")), "");
+        let expected = "scheduling.plugins[1].type: expected a type whose signals an engine of the pool \
+                        has, found \"kv-cache-utilization-scorer\", which reads kvCacheUsage: none of \
+                        mine has that";
+        let found = refusal(&config(extractor, "kv-cache-utilization-scorer"));
+        assert_eq!(found, expected, "{extractor}");
+    }
 }

@@ -56,9 +56,14 @@ fn the_newest_series_counts() {
             adapters(4, &[], &[]),
         ),
         (
-            "a time that is none",
-            newest + &info("z", "z", "NaN"),
+            "a time that is none, in either order",
+            info("z", "z", "NaN") + &newest + &info("z", "z", "NaN"),
             adapters(4, &["chat", "code"], &["sql"]),
+        ),
+        (
+            "two of one time: the later in the exposition",
+            newest.clone() + &info("sql", "", "1.79531919115238e+09"),
+            adapters(4, &["sql"], &[]),
         ),
         (
             "an adapter twice, and nothing between commas",
@@ -89,6 +94,14 @@ fn the_newest_series_counts() {
     ] {
         assert_eq!(read(&engines, "vllm", &exposition), expected, "{case}");
     }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn adapters_past_any_that_a_server_holds_are_passed_over() {
+    let names: Vec<_> = (0..600).map(|number| format!("adapter-{number}")).collect();
+    let exposition = info(&names.join(","), "sql", "1.8e+09");
+    let found = read(&Engines::default(), "vllm", &exposition).unwrap();
+    assert_eq!((found.running.len(), found.waiting.len()), (512, 1));
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -126,6 +126,43 @@ const GAUGES: &[Case] = &[
             "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"fraction\"} 0.1",
             "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"used\"} 8\n\
              nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"max\"} 40",
+            "nv_trt_llm_kv_cache_block_statistics{kv_cache_block_type=\"used\"} 12\n\
+             nv_trt_llm_kv_cache_block_statistics{kv_cache_block_type=\"max\"} 40",
+        ],
+    ),
+    (
+        "triton-tensorrt-llm",
+        WaitingRequests,
+        &[
+            "nv_trt_llm_request_metrics{request_type=\"waiting\"} 1",
+            "nv_trt_llm_request_metrics{request_type=\"active\"} 5\n\
+             nv_trt_llm_request_metrics{request_type=\"scheduled\"} 3",
+            "nv_trt_llm_request_statistics{request_type=\"active\"} 7\n\
+             nv_trt_llm_request_statistics{request_type=\"scheduled\"} 4",
+        ],
+    ),
+    (
+        "triton-tensorrt-llm",
+        RunningRequests,
+        &[
+            "nv_trt_llm_request_metrics{request_type=\"scheduled\"} 1",
+            "nv_trt_llm_request_statistics{request_type=\"scheduled\"} 2",
+        ],
+    ),
+    (
+        "triton-tensorrt-llm",
+        KvBlockSize,
+        &[
+            "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"tokens_per\"} 1",
+            "nv_trt_llm_kv_cache_block_statistics{kv_cache_block_type=\"tokens_per\"} 2",
+        ],
+    ),
+    (
+        "triton-tensorrt-llm",
+        KvBlocks,
+        &[
+            "nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type=\"max\"} 1",
+            "nv_trt_llm_kv_cache_block_statistics{kv_cache_block_type=\"max\"} 2",
         ],
     ),
     (

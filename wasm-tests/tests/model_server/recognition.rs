@@ -44,6 +44,12 @@ fn engines_are_told_by_their_families() {
              nv_trt_llm_request_metrics{request_type=\"active\"} 1\n",
             Some("triton-tensorrt-llm"),
         ),
+        // As its first release called them.
+        (
+            "nv_inference_pending_request_count{model=\"a\"} 0\n\
+             nv_trt_llm_request_statistics{request_type=\"active\"} 1\n",
+            Some("triton-tensorrt-llm"),
+        ),
         (
             "nv_inference_pending_request_count{model=\"a\"} 1\nvllm:num_requests_waiting 1\n",
             Some("vllm"),

@@ -212,3 +212,14 @@ fn derived_signals_follow_from_parts() {
         assert_eq!(found, expected, "{exposition}");
     }
 }
+
+#[wasm_bindgen_test(unsupported = test)]
+fn what_is_left_tells_what_is_used() {
+    let free = "jetstream_slots_available_percentage{id=\"a\",idx=\"0\"} 0.75\n\
+                jetstream_slots_available_percentage{id=\"a\",idx=\"1\"} 0.5\n";
+    let used = "jetstream_slots_used_percentage{id=\"a\",idx=\"0\"} 0.25\n";
+    for (exposition, expected) in [(free, 0.5), (&format!("{free}{used}"), 0.25)] {
+        let found = read("jetstream", exposition).observation(Signal::KvCacheUsage);
+        assert_eq!(found, value(expected, 1), "{exposition}");
+    }
+}

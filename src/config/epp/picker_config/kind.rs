@@ -29,7 +29,7 @@ pub(super) enum Kind {
 }
 
 /// Those that are supported.
-pub(super) const TYPES: [(&str, Kind); 41] = [
+pub(super) const TYPES: [(&str, Kind); 42] = [
     ("queue-scorer", Kind::Scorer),
     ("running-requests-size-scorer", Kind::Scorer),
     ("kv-cache-utilization-scorer", Kind::Scorer),
@@ -61,6 +61,8 @@ pub(super) const TYPES: [(&str, Kind); 41] = [
     (PREFIX_SPLIT, Kind::PrefixSplit),
     ("metrics-data-source", Kind::MetricsSource),
     ("core-metrics-extractor", Kind::MetricsExtractor),
+    // What that was called before.
+    ("model-server-protocol-metrics", Kind::MetricsExtractor),
     ("disagg-headers-handler", Kind::Built),
     ("prefill-header-handler", Kind::Built),
     ("approx-prefix-cache-producer", Kind::Built),

@@ -2,7 +2,10 @@
 
 use core::time::Duration;
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, IntoDeserializer},
+};
 
 use super::{Named, PickerConfig, kind::Kind};
 use crate::{
@@ -43,8 +46,21 @@ struct Source {
     _families: IgnoredAny,
     path: Option<String>,
     port: Option<u16>,
-    #[serde(deserialize_with = "optional_duration")]
-    interval: Option<Duration>,
+    interval: Interval,
+}
+
+/// Time between two scrapes; the empty text leaves it open.
+#[derive(Default)]
+struct Interval(Option<Duration>);
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        optional_duration(text.into_deserializer()).map(Self)
+    }
 }
 
 impl PickerConfig {
@@ -76,7 +92,7 @@ impl PickerConfig {
             told.source = plugin.at("parameters");
             told.path = source.path.filter(|path| !path.is_empty());
             told.port = source.port;
-            told.interval = source.interval;
+            told.interval = source.interval.0;
         }
         Ok(told)
     }
