@@ -190,10 +190,11 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    /// Whether something measured `at` still counts.
+    /// Whether something measured `at` still counts. It does not where that is far ahead: the clock has
+    /// been set back since.
     #[must_use]
     pub fn holds(self, at: Timestamp) -> bool {
-        self.now.since(at) <= self.stale_after
+        self.now.apart(at) <= self.stale_after
     }
 }
 
@@ -379,7 +380,9 @@ mod tests {
 
         metrics.observe(signal, 0.0, at);
         for (now, expected) in [
-            (9_000, Reading::Fresh(0.0)),
+            // The clock has been set back.
+            (9_499, Reading::Stale),
+            (9_500, Reading::Fresh(0.0)),
             (10_500, Reading::Fresh(0.0)),
             (10_501, Reading::Stale),
         ] {

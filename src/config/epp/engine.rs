@@ -46,6 +46,15 @@ pub struct EngineConfig {
     pub cache_num_blocks_spec: Spec,
     /// Scalars by names of the configuration's own.
     pub custom_metrics: Option<Vec<CustomMetric>>,
+    /// Scalars as well, of where KV blocks are kept.
+    pub tiered_offloading_specs: Option<Vec<CustomMetric>>,
+    /// Where LoRA adapters are kept, of which nothing is read.
+    #[serde(default, rename = "loraLoadedSpec")]
+    _lora_loaded_spec: Spec,
+    #[serde(default, rename = "loraGPULoadedSpec")]
+    _lora_gpu_loaded_spec: Spec,
+    #[serde(default, rename = "loraGPUSlotsSpec")]
+    _lora_gpu_slots_spec: Spec,
 }
 
 impl EngineConfig {
@@ -60,11 +69,21 @@ impl EngineConfig {
             &self.cache_block_size_spec,
             &self.cache_num_blocks_spec,
         ];
-        let custom = self.custom_metrics.iter().flatten();
-        let mut specs = specs
-            .into_iter()
-            .chain(custom.map(|metric| &metric.metric_spec));
+        let custom = self.scalars().map(|(_, metric)| &metric.metric_spec);
+        let mut specs = specs.into_iter().chain(custom);
         specs.any(|Spec(selector)| selector.is_some())
+    }
+
+    /// Its custom metrics, with their places in it.
+    pub(super) fn scalars(&self) -> impl Iterator<Item = (String, &CustomMetric)> {
+        let lists = [
+            ("customMetrics", &self.custom_metrics),
+            ("tieredOffloadingSpecs", &self.tiered_offloading_specs),
+        ];
+        lists.into_iter().flat_map(|(field, list)| {
+            let list = list.iter().flatten().enumerate();
+            list.map(move |(index, metric)| (format!("{field}[{index}]"), metric))
+        })
     }
 }
 
@@ -141,11 +160,11 @@ impl From<EngineConfig> for EngineSpec {
             (Signal::KvBlockSize, block_size),
             (Signal::KvBlocks, blocks),
         ]);
-        let custom_metrics = config.custom_metrics.unwrap_or_default();
+        let lists = [config.custom_metrics, config.tiered_offloading_specs];
+        let custom_metrics = lists.into_iter().flatten().flatten();
         Self {
             signals,
             custom_metrics: custom_metrics
-                .into_iter()
                 .map(|metric| (metric.attribute_key, only(metric.metric_spec)))
                 .collect(),
             lora: Some(config.lora_spec.0.map(lora_info)),

@@ -231,8 +231,8 @@ fn adopt_engine_configs(
                 check_custom_metrics(&path, &config)?;
                 if !config.maps_anything() {
                     let expected = "at least one of queuedRequestsSpec, runningRequestsSpec, kvUsageSpec, \
-                         loraSpec, cacheInfoSpec, cacheBlockSizeSpec, cacheNumBlocksSpec and \
-                         customMetrics, since it has nothing of a preset of its name";
+                         loraSpec, cacheInfoSpec, cacheBlockSizeSpec, cacheNumBlocksSpec, \
+                         customMetrics and tieredOffloadingSpecs, since it has nothing of a preset of its name";
                     return Err(refused(path, expected, "none"));
                 }
                 engines.insert(name, config.into());
@@ -270,8 +270,8 @@ fn check_labels(path: &str, config: &EngineConfig) -> Result<(), ConfigError> {
 
 fn check_custom_metrics(path: &str, config: &EngineConfig) -> Result<(), ConfigError> {
     let mut names = BTreeSet::new();
-    for (index, metric) in (0_usize..).zip(config.custom_metrics.iter().flatten()) {
-        let path = format!("{path}.customMetrics[{index}]");
+    for (place, metric) in config.scalars() {
+        let path = format!("{path}.{place}");
         let key = &metric.attribute_key;
         if key.is_empty() || !names.insert(key) {
             let expected = "a name, and each only once";

@@ -231,13 +231,20 @@ fn custom_metrics_keep_their_names() {
                 {"attributeKey": "custom.queue_depth", "metricSpec": "custom_queue_depth{tier=gold}"},
                 {"attributeKey": "absent", "metricSpec": "nowhere", "optional": true},
             ],
+            "tieredOffloadingSpecs": [
+                {"attributeKey": "tiering_hits", "metricSpec": "custom_queue_depth{tier=iron}"},
+            ],
+            "loraLoadedSpec": "custom_info",
+            "loraGPULoadedSpec": "custom_info",
+            "loraGPUSlotsSpec": "custom_info",
         }],
     });
     let (settings, read) = read(&metrics, &json!({}), CUSTOM).unwrap();
     let names = settings.metrics.engines.custom_metrics();
-    assert_eq!(names, ["absent", "custom.queue_depth"]);
+    assert_eq!(names, ["absent", "custom.queue_depth", "tiering_hits"]);
     assert_eq!(value(&read, Signal::Custom(0)), None);
     assert_eq!(value(&read, Signal::Custom(1)), Some(11.0));
+    assert_eq!(value(&read, Signal::Custom(2)), Some(99.0));
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -102,11 +102,17 @@ fn every_field_is_taken() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
-fn metrics_stay_fresh_for_ten_intervals_and_two_idle_ones() {
+fn metrics_stay_fresh_for_ten_intervals_two_idle_ones_and_a_timeout() {
     for (scrape, millis) in [
         (json!({"interval": "15s"}), 150_000),
-        (json!({"interval": "100ms"}), 1_000),
-        (json!({"interval": "100ms", "idleInterval": "400ms"}), 1_000),
+        (json!({"interval": "120ms"}), 1_240),
+        (json!({"interval": "50ms"}), 1_100),
+        (json!({"interval": "100ms", "timeout": "50ms"}), 1_000),
+        (
+            json!({"interval": "100ms", "timeout": "50ms", "idleInterval": "400ms"}),
+            1_000,
+        ),
+        (json!({"timeout": "5s"}), 5_400),
         (json!({"idleInterval": "3s"}), 6_000),
         (json!({"staleAfter": "1001ms"}), 1_001),
     ] {

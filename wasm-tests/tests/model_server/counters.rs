@@ -157,6 +157,17 @@ fn ratios_are_of_the_last_interval() {
             ],
         );
     }
+    // Before there were counters, which is below nought where nothing is remembered.
+    let gauge = |ratio| format!("vllm:gpu_prefix_cache_hit_rate {ratio}\n");
+    assert_read(
+        "vllm",
+        "vllm",
+        signal,
+        &[
+            (gauge(0.5), value(0.5, 1)),
+            (gauge(-1.0), NOT_FINITE),
+        ],
+    );
     assert_read(
         "vllm, started anew: no more hits than queries",
         "vllm",
