@@ -163,10 +163,7 @@ fn ratios_are_of_the_last_interval() {
         "vllm",
         "vllm",
         signal,
-        &[
-            (gauge(0.5), value(0.5, 1)),
-            (gauge(-1.0), NOT_FINITE),
-        ],
+        &[(gauge(0.5), value(0.5, 1)), (gauge(-1.0), NOT_FINITE)],
     );
     assert_read(
         "vllm, started anew: no more hits than queries",
