@@ -79,6 +79,11 @@ impl Holders {
         }
     }
 
+    /// What this one takes.
+    pub(super) fn taken(&self) -> usize {
+        size_of_val(&*self.blocks) + self.sets.capacity() * size_of::<u64>()
+    }
+
     /// The place of a block that somebody holds.
     pub(super) fn find(&self, hash: BlockHash) -> Option<u32> {
         let mut at = self.block(self.bucket_of(hash))?.bucket;

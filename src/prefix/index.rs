@@ -185,11 +185,9 @@ impl PrefixIndex {
     /// Bytes that it takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let endpoints = self.endpoints.len();
-        let holders = self.holders.as_ref();
-        let holders = holders.map_or(0, |_| Holders::bytes(self.share * endpoints, endpoints));
-        let held = self.endpoints.iter().filter(|held| held.blocks.is_some());
-        fixed_bytes(endpoints) + holders + held.count() * Lru::bytes(self.share)
+        let holders = self.holders.as_ref().map_or(0, Holders::taken);
+        let held = self.endpoints.iter().flat_map(|held| &held.blocks);
+        fixed_bytes(self.endpoints.len()) + holders + held.map(Lru::taken).sum::<usize>()
     }
 }
 

@@ -56,6 +56,11 @@ impl Lru {
         }
     }
 
+    /// What this one takes.
+    pub(super) fn taken(&self) -> usize {
+        size_of_val(&*self.entries)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len.into()
     }

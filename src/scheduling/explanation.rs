@@ -1,11 +1,11 @@
 //! Why a decision fell as it did.
 
-use core::mem;
-use std::collections::BTreeMap;
+use core::{iter, mem};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Serialize;
 
-use super::{Scorer, run::Ranked};
+use super::{Scorer, WeightedScorer, run::Ranked};
 use crate::{load::Load, pool::Endpoint};
 
 /// Why a decision fell as it did.
@@ -42,8 +42,9 @@ pub struct CandidateScores<'a> {
     pub total: f64,
     /// What was in flight to it from this gateway.
     pub in_flight: Load,
-    /// Its score by each scorer, 0 to 1, before the weight.
-    pub scores: BTreeMap<&'a str, f64>,
+    /// Its score by each scorer, 0 to 1, before the weight. Of several of one name the second has a
+    /// `#2` behind it, and so on.
+    pub scores: BTreeMap<Cow<'a, str>, f64>,
 }
 
 #[expect(
@@ -153,15 +154,25 @@ fn scores(ranked: Ranked<'_>) -> Vec<CandidateScores<'_>> {
         })
         .collect();
     let by_scorer = ranked.scores.chunks_exact(ranked.totals.len().max(1));
-    for (weighted, scores) in ranked.scorers.iter().zip(by_scorer) {
+    for (label, scores) in labels(ranked.scorers).into_iter().zip(by_scorer) {
         for (candidate, &score) in candidates.iter_mut().zip(scores) {
             // Without the minus that a zero may have.
-            candidate
-                .scores
-                .insert(label(&weighted.scorer), score + 0.0);
+            candidate.scores.insert(label.clone(), score + 0.0);
         }
     }
     candidates
+}
+
+/// What each is called, none as another.
+fn labels(scorers: &[WeightedScorer]) -> Vec<Cow<'_, str>> {
+    let mut labels: Vec<Cow<'_, str>> = Vec::with_capacity(scorers.len());
+    for WeightedScorer { scorer, .. } in scorers {
+        let name = label(scorer);
+        let numbered = (2..).map(|number| Cow::Owned(format!("{name}#{number}")));
+        let mut free = iter::once(Cow::Borrowed(name)).chain(numbered);
+        labels.extend(free.find(|label| !labels.contains(label)));
+    }
+    labels
 }
 
 /// What a scorer is called: those of which there may be several by what they look at.

@@ -220,6 +220,18 @@ fn memory_stays_bounded_and_the_least_recently_used_go() {
 }
 
 #[test]
+fn memory_stays_bounded_where_everybody_holds_the_same() {
+    let (endpoints, max_bytes) = (10, 64 << 10);
+    let mut index = PrefixIndex::new(endpoints, max_bytes);
+    for prompt in 0..1_000 {
+        for to in 0..endpoints {
+            index.insert(to, &distinct(prompt, 4), false);
+        }
+        assert!(index.bytes() <= max_bytes, "after {prompt}");
+    }
+}
+
+#[test]
 fn the_end_of_a_prompt_goes_before_its_beginning() {
     let mut index = PrefixIndex::new(1, 1 << 20);
     index.set_capacity(0, Some(6));

@@ -17,10 +17,10 @@ use crate::{
         worker::{Worker, WorkerPool},
     },
     request::{
-        BASE_MODEL_NAME, HeaderRules, MODEL_NAME, ModelRoute, RequestHints, RequestedModel,
-        model_header,
+        BASE_MODEL_NAME, HeaderRules, MODEL_NAME, ModelRoute, Rejection, RequestHints,
+        RequestedModel, model_header,
     },
-    scheduling::{Decision, Explanation, Request, Terms, View},
+    scheduling::{Decision, Explanation, NoCandidate, Request, Terms, View},
 };
 
 /// A decision, as the log has it.
@@ -97,7 +97,7 @@ pub(super) fn route_unread(
     } else {
         pool.scheduler.any_healthy(view, terms, &mut worker.rng)
     };
-    let decision = decision.map_err(|none| none.rejection(&pool.name))?;
+    let decision = decision.map_err(|none| refuse(&pool.name, asked, none))?;
     let told = told(worker.explanation.as_ref(), &worker.rules, asked, &decision);
     destination::hand_over(&worker.destination, headers, &decision)?;
     let choice = Choice::of(&decision);
@@ -153,7 +153,7 @@ pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<Ro
         prefixes: &pool.prefixes,
     };
     let decision = pool.scheduler.schedule(view, terms, &mut worker.rng);
-    let decision = decision.map_err(|none| none.rejection(&pool.name))?;
+    let decision = decision.map_err(|none| refuse(&pool.name, asked, none))?;
     if log::log_enabled!(log::Level::Debug) {
         log_decision(&pool.name, held, known, route.as_ref(), &decision);
     }
@@ -203,6 +203,13 @@ impl Choice {
             is_cold: decision.is_cold(),
         }
     }
+}
+
+/// The answer to a request for which `pool` has nobody. It tells the client no filter; the log does.
+fn refuse(pool: &str, asked: &Asked, none: NoCandidate) -> Rejection {
+    let path = String::from_utf8_lossy(&asked.path);
+    log::debug!("pool '{pool}': no decision on {path}: {none}");
+    none.rejection(pool)
 }
 
 /// What the answer is to tell: the session's endpoint, and why it was chosen to those who may ask.

@@ -147,6 +147,55 @@ async fn the_decoder_of_a_long_prompt_is_told_who_prefills() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_a_prefiller_has_read_it_is_asked_for_again() -> Result<()> {
+    let servers = fleet().await?;
+    let envoy = Envoy::start(configuration(HandOver::OriginalDstHeader, &servers)?).await?;
+    loads_known(&servers).await?;
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+    // The decoder has read the beginning too, and would have to read the end.
+    let ask = |end: &str| {
+        let content = "beginning ".repeat(400) + &format!("{end} ").repeat(360);
+        let body =
+            json!({ "model": "llama", "messages": [{ "role": "user", "content": content }] });
+        post(CHAT, client::whole(body.to_string()))
+    };
+    // The second time another has the shorter queue, which counts for less than the beginning.
+    for (queues, end) in [([0, 600], "one"), ([20, 0], "two")] {
+        for (server, waiting) in servers.iter().zip(queues) {
+            server.set_load(queue(waiting));
+        }
+        loads_known(&servers).await?;
+        let headers = seen(&mut connection, &servers[2], ask(end)?).await?;
+        let expected = HeaderValue::from_str(&servers[0].address().to_string())?;
+        assert_eq!(headers.get(PREFILLER), Some(&expected), "{end}");
+    }
+    assert_filter_never_failed(&envoy).await
+}
+
+#[tokio::test]
+async fn nobody_but_the_filter_sets_a_header_of_another_name() -> Result<()> {
+    const ANOTHER: &str = "x-reads-the-prompt";
+
+    let servers = fleet().await?;
+    let patch = json!({ "scheduling": { "disaggregation": { "prefillerHeader": ANOTHER } } });
+    let configuration = configuration(HandOver::OriginalDstHeader, &servers)?;
+    let envoy = Envoy::start(configuration.merge_plugin_configuration(&patch)?).await?;
+    loads_known(&servers).await?;
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+    let prefiller = HeaderValue::from_str(&servers[0].address().to_string())?;
+    for (tokens, expected) in [(100, None), (1000, Some(&prefiller))] {
+        let mut request = prompt("long", tokens)?;
+        let evil = HeaderValue::from_static("10.0.0.66:6666");
+        request.headers_mut().insert(ANOTHER, evil);
+        let headers = seen(&mut connection, &servers[2], request).await?;
+        let told: Vec<_> = headers.get_all(ANOTHER).iter().collect();
+        assert_eq!(told, Vec::from_iter(expected), "{tokens}");
+        assert_eq!(headers.get(PREFILLER), None);
+    }
+    assert_filter_never_failed(&envoy).await
+}
+
+#[tokio::test]
 async fn without_anyone_to_prefill_the_decoder_does_it_all() -> Result<()> {
     let servers = fleet().await?;
     let hand_over = HandOver::OriginalDstHeader;

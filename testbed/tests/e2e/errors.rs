@@ -81,6 +81,50 @@ async fn errors_have_the_form_that_the_api_s_clients_expect() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_filter_that_leaves_none_refuses_and_the_log_names_it() -> Result<()> {
+    let bounded = json!({ "conditions": [{ "metric": "waiting-queue", "maxValue": 3 }] });
+    let nowhere = json!({ "matchLabels": { "zone": "nowhere" } });
+    for hand_over in HandOver::ALL {
+        for (filter, parameters, status, code, kind) in [
+            (
+                "utilization",
+                &bounded,
+                429,
+                "saturated",
+                "rate_limit_error",
+            ),
+            (
+                "label-selector",
+                &nowhere,
+                503,
+                "no_endpoint",
+                "service_unavailable_error",
+            ),
+        ] {
+            let filters = json!([{ "type": filter, "parameters": parameters }]);
+            let patch = json!({ "scheduling": { "filters": filters } });
+            let bed = bed_with(hand_over, &patch, &[queue(400), queue(500)]).await?;
+            let mut connection = bed.connect(Protocol::Http1).await?;
+            let reply = connection.send(chat()?).await?;
+            assert_error(&reply, CHAT, status, code, kind)?;
+            assert!(reply.headers.contains_key("retry-after"));
+            assert!(!reply.text().contains(filter), "{}", reply.text());
+            poll::until("a line that names the filter", LOG_DELAY, async || {
+                let line = format!("no decision on {CHAT}: the filter {filter} leaves no endpoint");
+                Ok((!bed.envoy.log_lines_containing(&line).is_empty()).then_some(()))
+            })
+            .await?;
+            assert!(bed.servers.iter().all(|server| {
+                let received = server.requests();
+                received.iter().all(|received| received.uri != CHAT)
+            }));
+            assert_filter_never_failed(&bed.envoy).await?;
+        }
+    }
+    Ok(())
+}
+
 fn assert_error(reply: &Reply, path: &str, status: u16, code: &str, kind: &str) -> Result<()> {
     assert_eq!(reply.model_server(), None);
     assert_eq!(reply.status.as_u16(), status, "{path}: {}", reply.text());

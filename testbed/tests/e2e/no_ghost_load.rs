@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use http_body_util::BodyExt;
 use hyper::{Request, header::HeaderValue};
 use serde_json::json;
 use testbed::{
@@ -16,7 +17,7 @@ use testbed::{
     client::{self, Body, Connection, Protocol},
     decision::InFlight,
     envoy::{Configuration, Envoy, HandOver, WORKERS, repository},
-    model_server::ModelServer,
+    model_server::{ModelServer, Pieces},
     poll,
     workers::faults::{self, Ends, Fault},
 };
@@ -202,6 +203,40 @@ async fn the_load_of_an_endpoint_that_leaves_and_comes_back_is_told_to_the_end()
     nothing_in_flight(&envoy).await
 }
 
+#[tokio::test]
+async fn the_tokens_of_a_prompt_are_in_flight_until_its_answer_begins() -> Result<()> {
+    const TOKENS: u64 = 5_000;
+
+    for hand_over in HandOver::ALL {
+        let servers = [ModelServer::start().await?];
+        let pause = Duration::from_secs(4);
+        servers[0].set_pieces(Some(Pieces { size: 16, pause }));
+        let pool = json!(addresses(&servers));
+        let configuration = scraping_every(INTERVAL, hand_over)?.with_pool(&pool)?;
+        let envoy = Envoy::start(configuration).await?;
+        loads_known(&servers).await?;
+
+        let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+        let prompt = "word".repeat(TOKENS.try_into()?);
+        let answer = tokio::spawn(async move {
+            let mut answer = connection.begin(streamed_for(&prompt)?).await?.into_body();
+            let first = answer.frame().await.context("no answer")??;
+            anyhow::Ok((connection, answer, first))
+        });
+        in_flight_becomes(&envoy, "reading", PATIENCE, |it| it.tokens >= TOKENS)
+            .await
+            .with_context(|| hand_over.to_string())?;
+        let _under_way = answer.await??;
+        in_flight_becomes(&envoy, "writing", PATIENCE, |it| {
+            it.requests > 0 && it.tokens < TOKENS
+        })
+        .await
+        .with_context(|| hand_over.to_string())?;
+        assert_filter_never_failed(&envoy).await?;
+    }
+    Ok(())
+}
+
 fn is_none(in_flight: InFlight) -> bool {
     in_flight == InFlight::default()
 }
@@ -222,8 +257,12 @@ fn at_once(servers: &[ModelServer]) {
 
 /// A request whose answer begins long before it ends.
 fn streamed() -> Result<Request<Body>> {
+    streamed_for("Hello")
+}
+
+fn streamed_for(prompt: &str) -> Result<Request<Body>> {
     let body = json!({
-        "model": "llama", "stream": true, "messages": [{ "role": "user", "content": "Hello" }],
+        "model": "llama", "stream": true, "messages": [{ "role": "user", "content": prompt }],
     });
     post(CHAT, client::whole(body.to_string()))
 }

@@ -15,8 +15,8 @@ use testbed::{
 use tokio::time::{Instant, sleep_until};
 
 use crate::support::{
-    CHAT, INTERVAL, addresses, assert_filter_never_failed, bed, connections_to_every_worker,
-    kv_cache, post, queue, scraping_every, served_by,
+    CHAT, INTERVAL, addresses, assert_filter_never_failed, bed, bed_with,
+    connections_to_every_worker, kv_cache, post, queue, scraping_every, served_by,
 };
 
 /// The name of the scorer in decisions.
@@ -66,6 +66,25 @@ async fn the_next_turn_goes_where_the_first_went_on_any_worker() -> Result<()> {
             assert_eq!(served, first[number], "{decision:?}");
         }
     }
+    assert_filter_never_failed(&bed.envoy).await
+}
+
+#[tokio::test]
+async fn prompts_that_nobody_holds_go_round() -> Result<()> {
+    let patch = json!({ "scheduling": { "scorers": [{ "type": "no-hit-lru" }] } });
+    let hand_over = HandOver::OriginalDstHeader;
+    let bed = bed_with(hand_over, &patch, &[Load::default(); 3]).await?;
+    // Of one worker.
+    let mut connection = bed.connect(Protocol::Http1).await?;
+    let mut served = Vec::new();
+    for number in 0..6 {
+        let prompt = [message("user", &format!("Chat {number} begins. "))];
+        served.push(served_by(&mut connection, turn(&format!("{number}"), &prompt)?).await?);
+    }
+    assert_eq!(
+        served,
+        [addresses(&bed.servers), addresses(&bed.servers)].concat()
+    );
     assert_filter_never_failed(&bed.envoy).await
 }
 

@@ -92,6 +92,7 @@ async fn headers_models_and_paths_choose_the_profile() -> Result<()> {
         ("llamas", "/v1/completions", "llama-8b", None, at[2]),
         ("others", CHAT, "llama", None, at[0]),
         ("texts", "/v1/completions", "qwen", None, at[1]),
+        ("texts", "/v1/completions?of=/v1/chat", "qwen", None, at[1]),
         ("others", CHAT, "qwen", None, at[0]),
     ];
     for connection in &mut connections_to_every_worker(&envoy, Protocol::Http1).await? {
@@ -125,6 +126,7 @@ fn ask(path: &str, model: &str, tier: Option<&str>, id: &str) -> Result<Request<
 #[tokio::test]
 async fn an_endpoint_pickers_configuration_is_taken_as_it_is() -> Result<()> {
     for version in [
+        "llm-d.ai/v1",
         "llm-d.ai/v1alpha1",
         "inference.networking.x-k8s.io/v1alpha1",
     ] {

@@ -56,6 +56,7 @@ fn nothing_but_its_kind_is_the_endpoint_pickers_default() {
     for fields in [
         json!({}),
         json!({"plugins": [], "schedulingProfiles": []}),
+        json!({"apiVersion": "llm-d.ai/v1"}),
         json!({"apiVersion": "inference.networking.x-k8s.io/v1alpha1"}),
         json!({"metadata": {"name": "config"}}),
     ] {

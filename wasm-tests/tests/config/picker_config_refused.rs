@@ -97,7 +97,8 @@ fn both_forms_at_once_are_refused() {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn kind_and_version_must_be_known() {
-    let versions = "\"llm-d.ai/v1alpha1\" or \"inference.networking.x-k8s.io/v1alpha1\"";
+    let versions =
+        "\"llm-d.ai/v1\" or \"llm-d.ai/v1alpha1\" or \"inference.networking.x-k8s.io/v1alpha1\"";
     for (scheduling, expected) in [
         (
             json!({"plugins": []}),
@@ -112,8 +113,8 @@ fn kind_and_version_must_be_known() {
             format!("scheduling.apiVersion: expected {versions}, found none"),
         ),
         (
-            json!({"kind": "EndpointPickerConfig", "apiVersion": "llm-d.ai/v1"}),
-            format!("scheduling.apiVersion: expected {versions}, found \"llm-d.ai/v1\""),
+            json!({"kind": "EndpointPickerConfig", "apiVersion": "llm-d.ai/v2"}),
+            format!("scheduling.apiVersion: expected {versions}, found \"llm-d.ai/v2\""),
         ),
     ] {
         let config = with(json!({ "scheduling": scheduling }));

@@ -1,6 +1,8 @@
 //! What is told of why.
 
-use endpoint_picker::scheduling::{ActiveRequest, Picker, Profile, Scheduler, Scorer, Terms};
+use endpoint_picker::scheduling::{
+    ActiveRequest, LoadAware, Picker, Profile, Scheduler, Scorer, Terms,
+};
 use fastrand::Rng;
 use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -48,6 +50,26 @@ fn the_explanation_names_every_score() {
         ],
     });
     assert_eq!(explanation, expected);
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn scorers_of_one_name_are_told_apart() {
+    let scene = Scene::new(&[told(0.0, 0.5), told(4.0, 0.5)], 0);
+    let short = LoadAware { threshold: 8 };
+    let profile = scored([
+        (Scorer::LoadAware(LoadAware::default()), 1.0),
+        (Scorer::Queue, 1.0),
+        (Scorer::LoadAware(short), 2.0),
+        (Scorer::LoadAware(LoadAware { threshold: 4 }), 1.0),
+    ]);
+    let candidates = scene.decide(profile, |decision| {
+        json!(decision.unwrap().explain())["candidates"].clone()
+    });
+    assert_eq!(
+        candidates[1]["scores"],
+        json!({"load-aware": 0.484_375, "load-aware#2": 0.25, "load-aware#3": 0.0, "queue": 0.0})
+    );
+    assert_eq!(candidates[1]["total"], json!(0.984_375));
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -30,7 +30,8 @@ use crate::{
 
 const KIND: &str = "EndpointPickerConfig";
 /// The group that it has, and the one that it had before.
-const API_VERSIONS: [&str; 2] = [
+const API_VERSIONS: [&str; 3] = [
+    "llm-d.ai/v1",
     "llm-d.ai/v1alpha1",
     "inference.networking.x-k8s.io/v1alpha1",
 ];
