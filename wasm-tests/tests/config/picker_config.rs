@@ -189,7 +189,7 @@ fn what_is_done_here_anyway_may_be_said() {
             {"pluginRef": "metrics-data-source", "extractors": [{"pluginRef": "core-metrics-extractor"}]},
         ], "discovery": null},
         "flowControl": {"saturationDetector": {"pluginRef": "utilization-detector"}},
-        "requestHandler": {"parsers": [{"pluginRef": "openai-parser"}]},
+        "requestHandler": {"parsers": [{"pluginRef": "openai-parser"}], "propagatePriority": false},
         "saturationDetector": {"pluginRef": "utilization-detector"},
         "parser": {"pluginRef": "openai-parser"},
     })).unwrap();

@@ -20,11 +20,12 @@ fn all_that_is_not_supported_is_named_at_once() {
             {"type": "slo-headroom-tier-filter"},
             {"type": "file-discovery", "name": "files"},
             {"type": "token-producer", "parameters": {"modelName": "llama", "vllm": {"url": "http://a"}}},
+            {"type": "approx-prefix-cache-producer", "parameters": {"prefixHashSource": "metadata"}},
         ],
         "schedulingProfiles": [{"name": "default", "plugins": [{"pluginRef": "slo-headroom-tier-filter"}]}],
         "dataLayer": {"discovery": {"pluginRef": "files"}, "sources": []},
         "flowControl": {"maxBytes": "10Gi", "saturationDetector": {}},
-        "requestHandler": {"admitters": []},
+        "requestHandler": {"admitters": [], "propagatePriority": true},
     }));
     let error = refusal(&config);
     let (expected, found) = error.split_once(", found ").unwrap();
@@ -48,9 +49,11 @@ fn all_that_is_not_supported_is_named_at_once() {
             "scheduling.plugins[4].type \"file-discovery\"",
             "scheduling.plugins[5].parameters.modelName",
             "scheduling.plugins[5].parameters.vllm",
+            "scheduling.plugins[6].parameters.prefixHashSource \"metadata\"",
             "scheduling.dataLayer.discovery",
             "scheduling.flowControl.maxBytes",
             "scheduling.requestHandler.admitters",
+            "scheduling.requestHandler.propagatePriority",
         ]
     );
 }

@@ -65,7 +65,7 @@ pub(super) const TYPES: [(&str, Kind); 42] = [
     ("model-server-protocol-metrics", Kind::MetricsExtractor),
     ("disagg-headers-handler", Kind::Built),
     ("prefill-header-handler", Kind::Built),
-    ("approx-prefix-cache-producer", Kind::Built),
+    (PREFIX_PRODUCER, Kind::Built),
     ("inflight-load-producer", Kind::Built),
     (TOKEN_PRODUCER, Kind::Built),
     ("openai-parser", Kind::Built),
@@ -77,6 +77,9 @@ pub(super) const TYPES: [(&str, Kind); 42] = [
 
 /// The decider of a `pd-profile-handler` that names none.
 pub(super) const PREFIX_SPLIT: &str = "prefix-based-pd-decider";
+
+/// Hashes prompts, as is done here, unless its parameters name another source of hashes.
+pub(super) const PREFIX_PRODUCER: &str = "approx-prefix-cache-producer";
 
 /// Estimates tokens, as is done here, unless its parameters name a tokenizer.
 pub(super) const TOKEN_PRODUCER: &str = "token-producer";

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     PickerConfig,
-    kind::{Kind, TOKEN_PRODUCER, TYPES},
+    kind::{Kind, PREFIX_PRODUCER, TOKEN_PRODUCER, TYPES},
 };
 use crate::config::settings::{ConfigError, refused};
 
@@ -17,6 +17,10 @@ const GATES: [&str; 4] = [
 ];
 /// The gate that is closed unless it is named.
 const FLOW_CONTROL: &str = "flowControl";
+
+/// Where a producer of prefixes has its hashes from, and the only source that is not the prompt.
+const HASH_SOURCE: &str = "prefixHashSource";
+const METADATA: &str = "metadata";
 
 /// Refuses what is not supported.
 pub(super) fn check(config: &PickerConfig) -> Result<(), ConfigError> {
@@ -55,6 +59,10 @@ fn found(config: &PickerConfig) -> Vec<String> {
             let tokenizers = other_fields(spec.parameters.as_ref(), &["estimate"]);
             found.extend(tokenizers.map(|field| format!("{path}.parameters.{field}")));
         }
+        let source = spec.parameters.as_ref().and_then(|it| it.get(HASH_SOURCE));
+        if spec.r#type == PREFIX_PRODUCER && source.is_some_and(|source| source == METADATA) {
+            found.push(format!("{path}.parameters.{HASH_SOURCE} {METADATA:?}"));
+        }
     }
     for (section, value, known) in [
         (
@@ -83,14 +91,14 @@ fn found(config: &PickerConfig) -> Vec<String> {
     found
 }
 
-/// The fields of an object besides those that are known.
+/// The fields of an object besides those that are known, if they ask for anything.
 fn other_fields<'a>(
     value: Option<&'a Value>,
     known: &'a [&str],
 ) -> impl Iterator<Item = &'a str> + use<'a> {
     let fields = value.and_then(Value::as_object).into_iter().flatten();
     fields
-        .filter(|(_, value)| !value.is_null())
+        .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
         .map(|(field, _)| field.as_str())
         .filter(|field| !known.contains(field))
 }
