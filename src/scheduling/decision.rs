@@ -147,9 +147,6 @@ impl<'a> Decision<'a> {
     /// Why it fell as it did. Costs allocations for each candidate: for logs, not for every request.
     #[must_use]
     pub fn explain(&self) -> Explanation<'a> {
-        Explanation::new(
-            self.decoding.ranked,
-            self.prefill().map(Endpoint::host_port),
-        )
+        Explanation::new(self.decoding.ranked, self.prefilling.map(|it| it.ranked))
     }
 }

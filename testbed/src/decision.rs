@@ -25,9 +25,6 @@ pub struct Decision {
     pub profile: Option<String>,
     /// The endpoint that was picked.
     pub endpoint: SocketAddr,
-    /// The endpoint that was picked for the prefill, where that is another.
-    #[serde(default)]
-    pub prefill: Option<SocketAddr>,
     /// Every endpoint that could have been picked.
     pub candidates: Vec<Candidate>,
 }

@@ -10,7 +10,8 @@ use fastrand::Rng;
 use proptest::prelude::*;
 
 use super::{
-    Decision, Disaggregation, NoCandidate, Profile, Request, Scheduler, Scheduling, Terms, View,
+    Decision, Disaggregation, Explanation, NoCandidate, Profile, Request, Scheduler, Scheduling,
+    Terms, View,
 };
 use crate::{
     discovery::DiscoveredEndpoint,
@@ -94,15 +95,13 @@ const fn is_equal(a: f64, b: f64) -> bool {
     (a - b).abs() < 1e-9
 }
 
-/// Whether the decision is what came out plainly: the same candidates with the same totals, the same
-/// counts left out, and a ranking that is sorted as it should be, whoever comes first of equals.
-fn check(
-    decision: &Decision<'_>,
+/// Whether the explanation is what came out plainly: the same candidates with the same totals, to which
+/// the scores and weights told come, and the same counts left out.
+fn check_explanation(
+    explanation: &Explanation<'_>,
     outcome: &Outcome,
     profile: &Profile,
-    ranked: usize,
 ) -> Result<(), TestCaseError> {
-    let explanation = decision.explain();
     prop_assert_eq!(explanation.profile, &profile.name);
     let host_port = |index| address(index).to_string();
     let mut expected = outcome.totals.clone();
@@ -114,13 +113,31 @@ fn check(
             is_equal(candidate.total, total),
             "{candidate:?}, not {total}"
         );
+        let weighted = candidate
+            .scores
+            .iter()
+            .map(|(name, score)| score * explanation.weights[name]);
+        let sum: f64 = weighted.sum();
+        prop_assert!(is_equal(candidate.total, sum), "{candidate:?}, not {sum}");
     }
     let mut left_out = std::collections::BTreeMap::new();
     for &(filter, count) in &outcome.left_out {
         *left_out.entry(filter).or_default() += count;
     }
     prop_assert_eq!(&explanation.left_out, &left_out);
+    Ok(())
+}
 
+/// Whether the decision is what came out plainly: the same explanation, and a ranking that is sorted as
+/// it should be, whoever comes first of equals.
+fn check(
+    decision: &Decision<'_>,
+    outcome: &Outcome,
+    profile: &Profile,
+    ranked: usize,
+) -> Result<(), TestCaseError> {
+    let explanation = decision.explain();
+    check_explanation(&explanation, outcome, profile)?;
     let total_of = |name: &&str| {
         let candidates = &explanation.candidates;
         candidates
@@ -209,14 +226,22 @@ proptest! {
             // Next to a decoder that answers, nobody prefills who does not.
             let mut prefillers = allowed;
             prefillers.retain(|it| it.is_healthy || !decoder.is_healthy);
-            let best: Vec<usize> = match plain::decide(&prefillers, prompt, &prefill) {
-                Ok(outcome) if uncached > min_uncached => {
-                    let best = outcome.totals[0].1;
-                    let equals = outcome.totals.iter().filter(|(_, it)| is_equal(*it, best));
-                    equals.map(|(index, _)| *index).collect()
+            let prefilling = plain::decide(&prefillers, prompt, &prefill);
+            let prefilling = prefilling.ok().filter(|_| uncached > min_uncached);
+            let best: Vec<usize> = prefilling.iter().flat_map(|outcome| {
+                let best = outcome.totals[0].1;
+                let equals = outcome.totals.iter().filter(move |(_, it)| is_equal(*it, best));
+                equals.map(|(index, _)| *index)
+            }).collect();
+            let explanation = decision.explain();
+            match (&explanation.prefill, &prefilling) {
+                (Some(told), Some(outcome)) => {
+                    let prefiller = decision.prefill().unwrap();
+                    prop_assert_eq!(told.endpoint, prefiller.host_port());
+                    check_explanation(told, outcome, &prefill)?;
                 }
-                _ => Vec::new(),
-            };
+                (told, _) => prop_assert!(told.is_none() && decision.prefill().is_none()),
+            }
             match decision.prefill_position() {
                 Some(prefiller) => {
                     prop_assert!(best.contains(&prefiller), "{prefiller} of {best:?}");

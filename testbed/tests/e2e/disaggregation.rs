@@ -173,6 +173,71 @@ async fn what_a_prefiller_has_read_it_is_asked_for_again() -> Result<()> {
 }
 
 #[tokio::test]
+async fn why_a_prefiller_was_chosen_is_told() -> Result<()> {
+    const SECRET: &str = "correct-horse-battery";
+
+    let servers = fleet().await?;
+    let patch = json!({ "explanation": { "secret": SECRET } });
+    let configuration = configuration(HandOver::OriginalDstHeader, &servers)?;
+    let envoy = Envoy::start(configuration.merge_plugin_configuration(&patch)?).await?;
+    loads_known(&servers).await?;
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+    let asking = |tokens| -> Result<Request<Body>> {
+        let mut request = prompt("long", tokens)?;
+        let headers = request.headers_mut();
+        headers.insert(
+            "x-endpoint-picker-explain",
+            HeaderValue::from_static(SECRET),
+        );
+        headers.insert("x-request-id", HeaderValue::from(tokens));
+        Ok(request)
+    };
+    let at = addresses(&servers);
+    let choice = |profile: &str, best: usize, next: usize| {
+        let candidate = |server: usize, total: f64, queue: f64| {
+            json!({
+                "endpoint": at[server],
+                "total": total,
+                "inFlight": { "requests": 0, "tokens": 0 },
+                "scores": { "queue": queue, "prefix-cache": 0.0 },
+            })
+        };
+        json!({
+            "profile": profile,
+            "endpoint": at[best],
+            "leftOut": { "role": 2 },
+            "weights": { "queue": 2.0, "prefix-cache": 3.0 },
+            "candidates": [candidate(best, 2.0, 1.0), candidate(next, 0.0, 0.0)],
+        })
+    };
+    // Short prompts are not worth the way.
+    for (tokens, prefill) in [(100, None), (1000, Some(choice("prefill", 0, 1)))] {
+        let mut expected = choice("decode", 2, 3);
+        expected["ranking"] = json!([at[2]]);
+        if let Some(prefill) = prefill {
+            expected["prefill"] = prefill;
+        }
+        let reply = connection.send(asking(tokens)?).await?;
+        let told = reply.headers.get("x-endpoint-picker-explanation");
+        let told: Value = serde_json::from_str(told.context("nothing is told")?.to_str()?)?;
+        assert_eq!(told, expected, "{tokens}");
+        // The log has the same.
+        let id = tokens.to_string();
+        envoy.decision_on(&id).await?;
+        let lines = envoy.log_lines_containing(&format!(r#""requestId":"{id}""#));
+        let line = lines.first().context("no decision")?;
+        let logged = line.split_once("decision ").context("no decision")?.1;
+        let logged: Value = serde_json::from_str(logged.trim())?;
+        for (field, value) in expected.as_object().into_iter().flatten() {
+            assert_eq!(&logged[field], value, "{tokens}: {field}");
+        }
+        assert_eq!(logged.get("prefill"), expected.get("prefill"), "{tokens}");
+        loads_known(&servers).await?;
+    }
+    assert_filter_never_failed(&envoy).await
+}
+
+#[tokio::test]
 async fn nobody_but_the_filter_sets_a_header_of_another_name() -> Result<()> {
     const ANOTHER: &str = "x-reads-the-prompt";
 

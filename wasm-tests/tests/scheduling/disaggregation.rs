@@ -196,25 +196,47 @@ fn prefillers_are_chosen_by_what_they_hold() {
 }
 
 #[wasm_bindgen_test(unsupported = test)]
-fn the_explanation_names_the_prefiller() {
-    let scene = Scene::new(&[with_role(1.0, "decode"), with_role(1.0, "prefill")], 10);
-    let explanation = scene.decide(split(0), |it| json!(it.unwrap().explain()));
-    let in_flight = json!({"requests": 0, "tokens": 0});
-    let candidates = json!([{
-        "endpoint": "10.0.0.1:8001",
-        "total": 1.0,
-        "inFlight": in_flight,
-        "scores": {"total": 1.0},
-    }]);
+fn the_explanation_tells_why_the_prefiller_was_chosen() {
+    let servers = [
+        with_role(1.0, "decode"),
+        with_role(0.25, "prefill").in_flight(2, 9),
+        with_role(0.5, "prefill"),
+    ];
+    let scene = Scene::new(&servers, 10);
+    let mut scheduling = split(0);
+    scheduling.profiles[1].scorers[0].weight = 3.0;
+    let terms = Terms {
+        ranked: 3,
+        ..scene.terms()
+    };
+    let explanation = scene.decide_on(scheduling, terms, |it| json!(it.unwrap().explain()));
+    let candidate = |endpoint: &str, total: f64, score: f64, requests: u32, tokens: u32| {
+        json!({
+            "endpoint": endpoint,
+            "total": total,
+            "inFlight": {"requests": requests, "tokens": tokens},
+            "scores": {"total": score},
+        })
+    };
     assert_eq!(
         explanation,
         json!({
             "profile": "Decode",
             "endpoint": "10.0.0.1:8001",
             "ranking": ["10.0.0.1:8001"],
-            "prefill": "10.0.0.1:8002",
-            "leftOut": {"role": 1},
-            "candidates": candidates,
+            "leftOut": {"role": 2},
+            "weights": {"total": 1.0},
+            "candidates": [candidate("10.0.0.1:8001", 1.0, 1.0, 0, 0)],
+            "prefill": {
+                "profile": "Prefill",
+                "endpoint": "10.0.0.1:8003",
+                "leftOut": {"role": 1},
+                "weights": {"total": 3.0},
+                "candidates": [
+                    candidate("10.0.0.1:8002", 0.75, 0.25, 2, 9),
+                    candidate("10.0.0.1:8003", 1.5, 0.5, 0, 0),
+                ],
+            },
         })
     );
 }

@@ -1,10 +1,10 @@
 //! What is told of why.
 
 use endpoint_picker::scheduling::{
-    ActiveRequest, LoadAware, Picker, Profile, Scheduler, Scorer, Terms,
+    ActiveRequest, Disaggregation, LoadAware, Picker, Profile, Scheduler, Scheduling, Scorer, Terms,
 };
 use fastrand::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 use super::{
@@ -34,6 +34,7 @@ fn the_explanation_names_every_score() {
         "endpoint": "10.0.0.1:8001",
         "ranking": ["10.0.0.1:8001"],
         "leftOut": {"label-selector": 1, "utilization": 0},
+        "weights": {"queue": 2.0, "kv-cache-utilization": 1.0, "active-request": 0.5},
         "candidates": [
             {
                 "endpoint": "10.0.0.1:8001",
@@ -62,14 +63,57 @@ fn scorers_of_one_name_are_told_apart() {
         (Scorer::LoadAware(short), 2.0),
         (Scorer::LoadAware(LoadAware { threshold: 4 }), 1.0),
     ]);
-    let candidates = scene.decide(profile, |decision| {
-        json!(decision.unwrap().explain())["candidates"].clone()
-    });
+    let explanation = scene.decide(profile, |decision| json!(decision.unwrap().explain()));
+    let candidate = &explanation["candidates"][1];
     assert_eq!(
-        candidates[1]["scores"],
+        candidate["scores"],
         json!({"load-aware": 0.484_375, "load-aware#2": 0.25, "load-aware#3": 0.0, "queue": 0.0})
     );
-    assert_eq!(candidates[1]["total"], json!(0.984_375));
+    assert_eq!(candidate["total"], json!(0.984_375));
+    assert_eq!(
+        explanation["weights"],
+        json!({"load-aware": 1.0, "load-aware#2": 2.0, "load-aware#3": 1.0, "queue": 1.0})
+    );
+}
+
+/// The totals told, each of which is what the scores and the weights told come to.
+fn checked_totals(explanation: &Value) -> Vec<f64> {
+    let check = |candidate: &Value| {
+        let scores = candidate["scores"].as_object().unwrap().iter();
+        let weighted = scores
+            .map(|(name, score)| Some(score.as_f64()? * explanation["weights"][name].as_f64()?));
+        let sum: f64 = weighted.map(Option::unwrap).sum();
+        let total = candidate["total"].as_f64().unwrap();
+        assert!((total - sum).abs() < 1e-9, "{sum}: {explanation}");
+        total
+    };
+    let candidates = explanation["candidates"].as_array().unwrap();
+    candidates.iter().map(check).collect()
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn totals_are_the_scores_by_the_weights() {
+    let servers = [told(0.0, 0.3), told(4.0, 0.7).in_flight(2, 900)];
+    let of_one_name = || {
+        let active = || Scorer::ActiveRequest(ActiveRequest::default());
+        scored([(active(), 0.1), (Scorer::Queue, 0.7), (active(), 3.0)])
+    };
+    for (profile, sick, expected) in [
+        (Profile::default(), &[][..], [5.543_75, 3.924_023_437_5]),
+        (of_one_name(), &[], [3.8, 0.0]),
+        // The load in flight counts in the place of what nobody tells, with the weight of all of that.
+        (Profile::default(), &[0, 1], [8.843_75, 3.624_023_437_5]),
+        (scored([]), &[], [0.0, 0.0]),
+    ] {
+        let scene = Scene::new(&servers, 10).sick(sick);
+        let case = format!("{profile:?}, {sick:?}");
+        let explanation = scene.decide(profile, |decision| json!(decision.unwrap().explain()));
+        let totals = checked_totals(&explanation);
+        assert_eq!(totals.len(), expected.len(), "{case}");
+        for (total, expected) in totals.iter().zip(expected) {
+            assert!((total - expected).abs() < 1e-9, "{totals:?}: {case}");
+        }
+    }
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -172,4 +216,113 @@ fn an_explanation_without_room_tells_the_choice() {
         let told = decision.explain().to_json(600);
         assert!(told.len() <= 600 && told.contains("ranking") && told.contains("leftOut"));
     });
+}
+
+/// One profile for the zone `d`, and one for the prefillers of the zone `p`.
+fn split() -> Scheduling {
+    let named = |name: &str, of: &'static str| Profile {
+        name: name.to_owned(),
+        ..filtered([zone(of)])
+    };
+    Scheduling {
+        profiles: vec![named("decode", "d"), named("prefill", "p")],
+        disaggregation: Some(Disaggregation {
+            prefill: 1,
+            min_uncached_tokens: 0,
+        }),
+    }
+}
+
+/// How many candidates are told, after a look at what is told of them: those of the highest totals, the
+/// chosen one among them, and how many more there are.
+fn checked_count(told: &Value, chosen: usize, total: usize) -> usize {
+    assert_eq!(told["endpoint"], address(chosen).to_string(), "{told}");
+    let candidates = told["candidates"].as_array().unwrap();
+    let shown: Vec<_> = candidates
+        .iter()
+        .map(|it| it["endpoint"].as_str().unwrap())
+        .collect();
+    let best = (chosen + 1 - shown.len()..=chosen).map(|at| address(at).to_string());
+    assert_eq!(shown, best.collect::<Vec<_>>(), "{told}");
+    let more = total - shown.len();
+    assert_eq!(
+        told.get("moreCandidates"),
+        Some(&json!(more)).filter(|_| more > 0),
+        "{told}"
+    );
+    shown.len()
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn decoders_and_prefillers_share_the_room() {
+    for (decoders, prefillers, ranked) in [(1, 1, 1), (1, 6, 1), (6, 1, 3), (4, 4, 4), (3, 12, 2)] {
+        // The last of each zone is the best.
+        let of = |count: u8, zone: &'static str| {
+            (0..count).map(move |at| server(f64::from(at) / 16.0).label("zone", zone))
+        };
+        let servers: Vec<_> = of(decoders, "d").chain(of(prefillers, "p")).collect();
+        let (decoders, prefillers) = (usize::from(decoders), usize::from(prefillers));
+        let all = decoders + prefillers;
+        let scene = Scene::new(&servers, 10);
+        let terms = Terms {
+            ranked,
+            ..scene.terms()
+        };
+        let check = |told: &Value| {
+            let shown = [
+                checked_count(told, decoders - 1, decoders),
+                checked_count(&told["prefill"], all - 1, prefillers),
+            ];
+            // As many of both, as long as there are.
+            let most = shown[0].max(shown[1]);
+            assert_eq!(shown, [decoders.min(most), prefillers.min(most)], "{told}");
+            shown
+        };
+        scene.decide_on(split(), terms, |decision| {
+            let decision = decision.unwrap();
+            for count in 0..=all {
+                let bounded = json!(decision.explain().with_candidates(count));
+                assert_eq!(
+                    check(&bounded),
+                    [decoders.min(count), prefillers.min(count)]
+                );
+            }
+
+            let whole = json!(decision.explain()).to_string().len();
+            let beside = json!(decision.explain().with_candidates(1)).to_string();
+            // What is reckoned for the next two, and no more than that may be left.
+            let two = 2 * r#"{"endpoint":"10.0.0.1:8001","total":0.9375,"#.len()
+                + 2 * r#""inFlight":{"requests":0,"tokens":0},"scores":{"total":0.9375}},"#.len()
+                + 2 * r#","moreCandidates":1"#.len();
+            let mut has_room = false;
+            for max_bytes in 0..=whole + 1 {
+                let json = decision.explain().to_json(max_bytes);
+                assert!(json.len() <= max_bytes.max(2), "{max_bytes}: {json}");
+                let told: Value = serde_json::from_str(&json).unwrap();
+                if told == json!({}) {
+                    assert!(!has_room && max_bytes < 190, "{max_bytes}");
+                    continue;
+                }
+                has_room = true;
+                let shown = check(&told);
+                let is_all = shown == [decoders, prefillers];
+                if told.get("weights").is_some() {
+                    checked_totals(&told);
+                    checked_totals(&told["prefill"]);
+                    assert!(shown[0] > 0, "{max_bytes}: {json}");
+                    assert!(
+                        is_all || json.len() + two > max_bytes,
+                        "{max_bytes}: {json}"
+                    );
+                } else {
+                    // All of it gives way at once, and not before the ones chosen find no room.
+                    for part in [&told, &told["prefill"]] {
+                        assert!(part.get("leftOut").is_none() && part.get("ranking").is_none());
+                    }
+                    assert!(max_bytes < beside.len() + two, "{max_bytes}: {json}");
+                }
+                assert_eq!(is_all && told.get("weights").is_some(), max_bytes >= whole);
+            }
+        });
+    }
 }
