@@ -64,8 +64,9 @@ impl PoolSync {
         let successor = match self.shared.hold_lease(claim, now, tick)? {
             Holder::This { successor } => successor,
             Holder::Another => {
-                if self.scraper.take().is_some() {
+                if let Some(scraper) = self.scraper.take() {
                     log::info!("pool '{}': another VM scrapes", worker.name);
+                    worker.routed.extend(scraper.busy());
                 }
                 return self.shared.tell_traffic(configuration, &mut worker.routed);
             }

@@ -99,6 +99,11 @@ impl Scraper {
         }
     }
 
+    /// The endpoints that whoever scrapes next is to ask soon.
+    pub(super) fn busy(&self) -> impl Iterator<Item = usize> {
+        self.timetable.busy()
+    }
+
     /// Asks the endpoints that are due.
     pub(super) fn scrape_due(&mut self, pool: &Pool, now: Timestamp) {
         let due: Vec<_> = self.timetable.due(now).collect();

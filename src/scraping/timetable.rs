@@ -103,6 +103,14 @@ impl Timetable {
         }
     }
 
+    /// The endpoints that have traffic, or are being asked: of them a VM that takes over does not know
+    /// what this one does.
+    pub fn busy(&self) -> impl Iterator<Item = usize> {
+        let turns = self.turns.iter().enumerate();
+        let busy = turns.filter(|(_, turn)| turn.traffic_since.is_some() || turn.under_way);
+        busy.map(|(index, _)| index)
+    }
+
     /// Ends the scrape of the endpoint at `index` with an answer, which tells whether the endpoint
     /// has traffic. One that had failed is back in its rhythm, and next asked as if it had.
     /// Returns whether it had failed.
@@ -387,6 +395,29 @@ mod tests {
         ] {
             assert_eq!(timetable.due(at(now)).collect::<Vec<_>>(), due, "{why}");
         }
+    }
+
+    #[test]
+    fn what_a_successor_does_not_know_is_told() {
+        let mut timetable = fresh(4);
+        assert_eq!(timetable.due(at(1_000_000)).count(), 4);
+        assert!(timetable.busy().eq(0..4), "all are being asked");
+        for (index, traffic) in [(0, false), (1, true), (2, false)] {
+            timetable.answered(index, traffic);
+        }
+        timetable.routed(2, at(1_000_010));
+        assert!(timetable.busy().eq(1..4), "the first has nothing to do");
+
+        let idle = LastScrape {
+            at: at(1_000_000),
+            traffic: false,
+        };
+        let known = [(pace(INTERVAL, IDLE), Some(idle)); 4];
+        let mut successor = Timetable::new(known.into_iter());
+        for index in timetable.busy() {
+            successor.routed(index, at(1_000_020));
+        }
+        assert!(successor.due(at(1_000_220)).eq(1..4));
     }
 
     #[test]

@@ -13,8 +13,12 @@ use crate::{
 };
 
 /// How long the filter may take until it has scraped everyone: many intervals, whatever the
-/// interval.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// interval, on whatever machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Two ticks of a VM at the slowest pace: within that each tells what it has routed and what of it is
+/// over, and hears what was published.
+const TWO_TICKS: Duration = Duration::from_millis(40);
 
 /// Model servers, and an Envoy whose pool they are.
 #[derive(Debug)]
@@ -73,8 +77,12 @@ impl Bed {
 /// Waits until the filter knows, in every worker, the loads that these servers have at the moment
 /// of the call: until each was scraped three times more. The first may have been under way when the
 /// load was set. The second brings it. By the third the second was read, since one scrape of a
-/// server is in flight at a time, and was passed on to the other workers, since that takes two
-/// ticks, of which an interval has five.
+/// server is in flight at a time, and was published, which goes before the third is sent. Scrapes
+/// that were held up come one right after the other, so the workers have their ticks before and
+/// after.
+///
+/// A worker whose thread gets no processor meanwhile reads what comes on its connections before it
+/// ticks. On a connection that is opened later its tick goes first: it has to accept that.
 ///
 /// # Errors
 ///
@@ -82,6 +90,7 @@ impl Bed {
 pub async fn loads_known<'server>(
     servers: impl IntoIterator<Item = &'server ModelServer>,
 ) -> Result<()> {
+    tokio::time::sleep(TWO_TICKS).await;
     let before: Vec<(&ModelServer, usize)> = servers
         .into_iter()
         .map(|server| (server, server.scrapes().len()))
@@ -92,7 +101,9 @@ pub async fn loads_known<'server>(
             .all(|(server, scrapes)| server.scrapes().len() >= scrapes + 3)
             .then_some(()))
     })
-    .await
+    .await?;
+    tokio::time::sleep(TWO_TICKS).await;
+    Ok(())
 }
 
 /// As [`loads_known`], for any model servers: goes by what Envoy counts.

@@ -24,7 +24,7 @@ use crate::{model_server::MODEL_SERVER_HEADER, poll};
 
 /// How long a response may take to begin, and then to end. Simulated model servers answer at once;
 /// a request that hangs is one that the filter has lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The body of a request: [`empty`], [`whole`], [`chunked`],
 /// [`with_trailers`] or [`fed`].

@@ -1,8 +1,6 @@
 //! What stands in for an engine when the load is set by hand: the load it reports, and the canned
 //! tokens it makes.
 
-use std::time::Duration;
-
 use tokio::sync::watch;
 
 use super::{
@@ -37,12 +35,12 @@ const ANSWER: [&str; 12] = [
     " same.",
 ];
 
-/// An engine that makes canned tokens at a set pace.
+/// An engine that makes canned tokens, as many as it may.
 #[derive(Debug)]
 pub(super) struct Engine {
     dialect: Dialect,
     load: watch::Sender<Load>,
-    token_interval: watch::Sender<Duration>,
+    token_limit: watch::Sender<Option<usize>>,
 }
 
 impl Engine {
@@ -51,7 +49,7 @@ impl Engine {
         Self {
             dialect,
             load: watch::Sender::default(),
-            token_interval: watch::Sender::default(),
+            token_limit: watch::Sender::default(),
         }
     }
 
@@ -59,8 +57,8 @@ impl Engine {
         self.load.send_replace(load);
     }
 
-    pub(super) fn set_token_interval(&self, interval: Duration) {
-        self.token_interval.send_replace(interval);
+    pub(super) fn set_token_limit(&self, limit: Option<usize>) {
+        self.token_limit.send_replace(limit);
     }
 
     /// The load at this moment.
@@ -79,25 +77,26 @@ impl Engine {
         Generation {
             generated: 0,
             length,
-            token_interval: *self.token_interval.borrow(),
+            token_limit: self.token_limit.subscribe(),
         }
     }
 }
 
 /// An answer in the making.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Generation {
     generated: usize,
     length: usize,
-    token_interval: Duration,
+    token_limit: watch::Receiver<Option<usize>>,
 }
 
 impl Generation {
     /// Waits for the next token. The answer is cut when there would have been more.
     pub(super) async fn more(&mut self) -> Progress {
-        if !self.token_interval.is_zero() {
-            tokio::time::sleep(self.token_interval).await;
-        }
+        let generated = self.generated;
+        let may_go_on = |limit: &Option<usize>| limit.is_none_or(|limit| generated < limit);
+        // Ends with the engine as well.
+        let _ = self.token_limit.wait_for(may_go_on).await;
         self.generated = (self.generated + 1).min(self.length);
         let reason = if self.length < ANSWER.len() {
             FinishReason::Length

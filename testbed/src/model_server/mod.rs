@@ -52,7 +52,7 @@ use axum::Router;
 use hyper::{HeaderMap, server::conn::http1};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
@@ -86,11 +86,51 @@ const MAX_HEADERS: usize = 1000;
 const RESTART_GRACE: Duration = Duration::from_millis(100);
 
 /// A simulated model server on a loopback port, which stops when it is dropped: it then listens no
-/// more, and its connections are closed.
+/// more, and its connections are closed. The port may be anybody's then, unless it was
+/// [closed](Self::close).
 #[derive(Debug)]
 pub struct ModelServer {
     state: Arc<State>,
     serving: JoinHandle<()>,
+}
+
+/// The port of a model server that is gone: connections to it are refused, and until this is dropped
+/// nobody gets it but a [server at its address](ModelServer::simulate_at).
+#[derive(Debug)]
+pub struct ClosedPort {
+    _bound: TcpSocket,
+    address: SocketAddr,
+}
+
+impl ClosedPort {
+    /// A port at which nobody has ever listened.
+    ///
+    /// # Errors
+    ///
+    /// When no loopback port can be had.
+    pub fn new() -> Result<Self> {
+        Self::at(ANY_PORT)
+    }
+
+    /// Where connections are refused.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Bound and not listening.
+    fn at(address: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        // Connections of before may still be closing.
+        socket.set_reuseaddr(true)?;
+        socket
+            .bind(address)
+            .with_context(|| format!("the port {address} cannot be kept closed"))?;
+        Ok(Self {
+            address: socket.local_addr()?,
+            _bound: socket,
+        })
+    }
 }
 
 /// What the handlers of a server share with its handle.
@@ -256,11 +296,11 @@ impl ModelServer {
         }
     }
 
-    /// Sets the time between two tokens of an answer, zero at the start; of no effect on a server
-    /// that simulates its own.
-    pub fn set_token_interval(&self, interval: Duration) {
+    /// Lets no answer have more tokens than so many, until more are allowed; no limit at the start; of no
+    /// effect on a server that simulates its own load.
+    pub fn set_token_limit(&self, limit: Option<usize>) {
         if let Backend::Canned(engine) = &self.state.backend {
-            engine.set_token_interval(interval);
+            engine.set_token_limit(limit);
         }
     }
 
@@ -301,6 +341,18 @@ impl ModelServer {
         self.state
             .faults
             .send_modify(|faults| faults.metrics = fault);
+    }
+
+    /// Stops it, and keeps others from its port.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else has the port already.
+    pub async fn close(mut self) -> Result<ClosedPort> {
+        self.serving.abort();
+        // Ends as cancelled, when it has let go of the port and of its connections.
+        let _ = (&mut self.serving).await;
+        ClosedPort::at(self.address())
     }
 
     /// Restarts it, in no time: requests, caches and counters are lost, and its connections are

@@ -21,7 +21,7 @@ use crate::{
 use super::{configuration, connections_of_workers};
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The path of every request.
 const PATH: &str = "/v1/chat/completions";

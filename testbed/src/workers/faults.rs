@@ -59,7 +59,7 @@ const TIME_SCALE: f64 = 200.0;
 const LEAVES_WITHIN: Duration = Duration::from_millis(8);
 
 /// How long any request may take that nobody gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the workers have to tell each other that all is over, before they are asked.
 const QUIET: Duration = Duration::from_millis(500);

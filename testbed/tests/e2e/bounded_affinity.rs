@@ -10,22 +10,23 @@ use testbed::{
     bed::{Bed, loads_known},
     client::{self, Body, Connection, Protocol},
     envoy::HandOver,
-    model_server::{ModelServer, SimulatorConfig, SpeedClass},
+    model_server::{Faults, ModelServer, SimulatorConfig, SpeedClass},
+    poll,
 };
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::support::{
-    CHAT, INTERVAL, addresses, assert_filter_never_failed, post, scraping_every, server_of,
+    CHAT, INTERVAL, PATIENCE, addresses, assert_filter_never_failed, post, scraping_every,
+    server_of,
 };
 
 const SERVERS: usize = 4;
 
-/// Simulated seconds in a real one. A server that answers four requests at a time takes some 20 a
-/// second, in real time.
+/// Simulated seconds in a real one.
 const TIME_SCALE: f64 = 20.0;
 
-/// Between two requests of a load that is five times as much as one server can take.
-const PACE: Duration = Duration::from_millis(10);
+/// Between two requests: some ticks' worth of them is less than a server may have more than another.
+const PACE: Duration = Duration::from_millis(5);
 
 #[tokio::test]
 async fn a_shared_prefix_stays_on_one_server_under_little_load() -> Result<()> {
@@ -49,10 +50,26 @@ async fn a_shared_prefix_spreads_when_one_server_is_not_enough() -> Result<()> {
     // Somebody holds it.
     let holder = ask(bed.envoy.address(), 0).await?;
     loads_known(&bed.servers).await?;
+    // More than one server can take, however long it takes to send them: none is answered meanwhile.
+    for server in &bed.servers {
+        server.set_faults(Faults {
+            hang: true,
+            ..Faults::default()
+        })?;
+    }
     let mut asked = JoinSet::new();
     for number in 1..=REQUESTS {
         asked.spawn(ask(bed.envoy.address(), number));
         sleep(PACE).await;
+    }
+    poll::until("all requests to arrive", PATIENCE, async || {
+        let loads = bed.servers.iter().map(|server| server.load());
+        let arrived: u32 = loads.map(|load| load.waiting + load.running).sum();
+        Ok((arrived as usize == REQUESTS).then_some(()))
+    })
+    .await?;
+    for server in &bed.servers {
+        server.set_faults(Faults::default())?;
     }
     let mut served: BTreeMap<SocketAddr, usize> = BTreeMap::new();
     while let Some(server) = asked.join_next().await {

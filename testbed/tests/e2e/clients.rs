@@ -17,7 +17,7 @@ use tokio::process::Command;
 use crate::support::{INTERVAL, assert_filter_never_failed, scraping_every};
 
 /// How long all calls of the script may take together: a Python interpreter and nine answers.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the model is called where it is served.
 const SERVED: &str = "llama-3.1-8b";

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     process::{Output, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -16,7 +17,11 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use crate::support::{PATIENCE, chat, server_of};
+use crate::support::{chat, server_of};
+
+/// How long a demo may take to start, or to end: it waits for Envoy itself, and for the scrapes of every
+/// step.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn demo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));

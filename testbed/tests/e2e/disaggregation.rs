@@ -1,7 +1,7 @@
 //! Prefill and decode on servers of their own: the decoder is told who prefills, where that pays
 //! off.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, slice};
 
 use anyhow::{Context, Result};
 use hyper::{HeaderMap, Request, header::HeaderValue};
@@ -11,11 +11,12 @@ use testbed::{
     client::{self, Body, Connection, Protocol},
     envoy::{Configuration, Envoy, HandOver},
     model_server::ModelServer,
+    poll,
 };
 
 use crate::support::{
-    CHAT, INTERVAL, addresses, assert_filter_never_failed, connections_to_every_worker, post,
-    queue, scraping_every, served_by,
+    CHAT, INTERVAL, PATIENCE, addresses, assert_filter_never_failed, connections_to_every_worker,
+    loads_known_to, post, queue, scraping_every, served_by,
 };
 
 const PREFILLER: &str = "x-prefiller-host-port";
@@ -164,7 +165,7 @@ async fn what_a_prefiller_has_read_it_is_asked_for_again() -> Result<()> {
         for (server, waiting) in servers.iter().zip(queues) {
             server.set_load(queue(waiting));
         }
-        loads_known(&servers).await?;
+        loads_known_to(slice::from_mut(&mut connection), &servers).await?;
         let headers = seen(&mut connection, &servers[2], ask(end)?).await?;
         let expected = HeaderValue::from_str(&servers[0].address().to_string())?;
         assert_eq!(headers.get(PREFILLER), Some(&expected), "{end}");
@@ -182,14 +183,15 @@ async fn why_a_prefiller_was_chosen_is_told() -> Result<()> {
     let envoy = Envoy::start(configuration.merge_plugin_configuration(&patch)?).await?;
     loads_known(&servers).await?;
     let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
-    let asking = |tokens| -> Result<Request<Body>> {
-        let mut request = prompt("long", tokens)?;
+    let asking = |tokens, id: &str| -> Result<Request<Body>> {
+        // Never the same, of which somebody would hold the beginning.
+        let mut request = prompt(id, tokens)?;
         let headers = request.headers_mut();
         headers.insert(
             "x-endpoint-picker-explain",
             HeaderValue::from_static(SECRET),
         );
-        headers.insert("x-request-id", HeaderValue::from(tokens));
+        headers.insert("x-request-id", HeaderValue::from_str(id)?);
         Ok(request)
     };
     let at = addresses(&servers);
@@ -210,6 +212,7 @@ async fn why_a_prefiller_was_chosen_is_told() -> Result<()> {
             "candidates": [candidate(best, 2.0, 1.0), candidate(next, 0.0, 0.0)],
         })
     };
+    let mut asked = 0;
     // Short prompts are not worth the way.
     for (tokens, prefill) in [(100, None), (1000, Some(choice("prefill", 0, 1)))] {
         let mut expected = choice("decode", 2, 3);
@@ -217,12 +220,21 @@ async fn why_a_prefiller_was_chosen_is_told() -> Result<()> {
         if let Some(prefill) = prefill {
             expected["prefill"] = prefill;
         }
-        let reply = connection.send(asking(tokens)?).await?;
-        let told = reply.headers.get("x-endpoint-picker-explanation");
-        let told: Value = serde_json::from_str(told.context("nothing is told")?.to_str()?)?;
-        assert_eq!(told, expected, "{tokens}");
+        let (mut id, mut last) = (String::new(), Value::Null);
+        // The scores are exact where nothing is in flight, and every worker knows that.
+        let exact = poll::until("the scores of an idle pool", PATIENCE, async || {
+            loads_known(&servers).await?;
+            asked += 1;
+            id = format!("{tokens}-{asked}");
+            let reply = connection.send(asking(tokens, &id)?).await?;
+            let told = reply.headers.get("x-endpoint-picker-explanation");
+            last = serde_json::from_str(told.context("nothing is told")?.to_str()?)?;
+            Ok((last == expected).then_some(()))
+        });
+        exact
+            .await
+            .with_context(|| format!("{last}, not {expected}"))?;
         // The log has the same.
-        let id = tokens.to_string();
         envoy.decision_on(&id).await?;
         let lines = envoy.log_lines_containing(&format!(r#""requestId":"{id}""#));
         let line = lines.first().context("no decision")?;
@@ -232,7 +244,6 @@ async fn why_a_prefiller_was_chosen_is_told() -> Result<()> {
             assert_eq!(&logged[field], value, "{tokens}: {field}");
         }
         assert_eq!(logged.get("prefill"), expected.get("prefill"), "{tokens}");
-        loads_known(&servers).await?;
     }
     assert_filter_never_failed(&envoy).await
 }

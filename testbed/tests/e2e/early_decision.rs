@@ -185,11 +185,7 @@ fn chat_with_medium(order: Order) -> Vec<u8> {
 }
 
 async fn bed_with_small_buffers(hand_over: HandOver) -> Result<Bed> {
-    // Model servers that are busy with a long body may miss some scrapes; their metrics stay true.
-    let patch = json!({ "metrics": { "staleAfter": "10m" } });
-    let configuration = scraping_every(INTERVAL, hand_over)?
-        .with_buffer_limits(BUFFER, READ)?
-        .merge_plugin_configuration(&patch)?;
+    let configuration = scraping_every(INTERVAL, hand_over)?.with_buffer_limits(BUFFER, READ)?;
     Bed::start(configuration, &[queue(300), queue(0)]).await
 }
 

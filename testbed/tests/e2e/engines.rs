@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use testbed::{
     bed::{self, Bed},
-    client::Protocol,
-    decision::{Decision, thread_of},
+    client::{Connection, Protocol},
+    decision::Decision,
     envoy::HandOver,
     model_server::{Dialect, Load, MetricsFault, ModelServer},
     poll,
@@ -16,7 +16,8 @@ use testbed::{
 
 use crate::support::{
     INTERVAL, PATIENCE, addresses, assert_filter_never_failed, chat_as,
-    connections_to_every_worker, filter_stats, scraping_every, served_by,
+    connections_to_every_worker, filter_stats, loads_known_to, once_a_scraper, scraping_every,
+    served_by,
 };
 
 const FLEET: [Dialect; 3] = [Dialect::Vllm, Dialect::Sglang, Dialect::TritonTensorRtLlm];
@@ -48,23 +49,20 @@ async fn engines_are_recognized_and_the_decision_follows_all_of_them() -> Result
     let bed = fleet(&json!({}), |_, address| json!(address)).await?;
     assert_decisions_follow(&bed).await?;
 
-    // Also the VM that has taken over from the one which recognized them says no more.
     let log = bed.envoy.log();
-    let scrapers: Vec<u32> = log
-        .lines()
-        .filter(|line| line.contains("this VM scrapes"))
-        .filter_map(thread_of)
-        .collect();
     for (server, dialect) in bed.servers.iter().zip(FLEET) {
         let address = server.address().to_string();
         let recognized: Vec<&str> = log
             .lines()
             .filter(|line| line.contains(&address) && line.contains("recognized"))
             .collect();
-        let [line] = recognized[..] else {
-            panic!("{recognized:?} by {scrapers:?}");
-        };
-        assert!(line.contains(&format!("{:?}", dialect.engine())), "{line}");
+        let expected = once_a_scraper(&bed.envoy);
+        assert!(expected.contains(&recognized.len()), "{recognized:?}");
+        let engine = format!("{:?}", dialect.engine());
+        assert!(
+            recognized.iter().all(|line| line.contains(&engine)),
+            "{recognized:?}"
+        );
     }
     assert_filter_never_failed(&bed.envoy).await
 }
@@ -79,27 +77,31 @@ async fn a_server_that_tells_more_is_recognized_better() -> Result<()> {
     let configuration = scraping_every(INTERVAL, HandOver::OriginalDstHeader)?;
     let pool = json!([server.address()]);
     let bed = Bed::around(configuration, vec![server], &pool).await?;
-    let recognized = async |engine: &str, count| {
+    let lines = |engine: &str| {
+        let said = format!("engine {engine:?} recognized");
+        bed.envoy.log_lines_containing(&said).len()
+    };
+    let recognized = async |engine: &str| {
         poll::until("the engine to be recognized", PATIENCE, async || {
-            let lines = bed.envoy.log_lines_containing("recognized");
-            assert!(lines.len() <= count, "{lines:?}");
-            let said = format!("engine {engine:?} recognized");
-            Ok(lines
-                .last()
-                .is_some_and(|line| line.contains(&said))
-                .then_some(()))
+            Ok((lines(engine) > 0).then_some(()))
         })
         .await
     };
-    recognized("triton", 1).await?;
+    recognized("triton").await?;
+    assert_eq!(lines("triton-tensorrt-llm"), 0);
     bed.servers[0].set_metrics_fault(None);
-    recognized("triton-tensorrt-llm", 2).await?;
-    bed::loads_known(&bed.servers).await?;
-    for mut connection in connections_to_every_worker(&bed.envoy, Protocol::Http1).await? {
-        served_by(&mut connection, chat_as("better")?).await?;
+    recognized("triton-tensorrt-llm").await?;
+    let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
+    for (number, connection) in connections.iter_mut().enumerate() {
+        let name = format!("better-{number}");
+        assert_scored_by(&bed, connection, &name, &[load(3, 0.25)], 0).await?;
     }
-    let decision = bed.envoy.decision_on("better").await?;
-    assert_scored_by(&decision, &bed.servers, &[load(3, 0.25)])?;
+    for engine in ["triton", "triton-tensorrt-llm"] {
+        assert!(
+            once_a_scraper(&bed.envoy).contains(&lines(engine)),
+            "{engine}"
+        );
+    }
     assert_filter_never_failed(&bed.envoy).await
 }
 
@@ -193,6 +195,7 @@ async fn a_server_of_no_known_engine_is_never_taken_for_idle() -> Result<()> {
     for (fault, chosen, count) in [(Some(MetricsFault::Garbage), 1, 1), (None, 0, 0)] {
         bed.servers[0].set_metrics_fault(fault);
         bed::loads_known(&bed.servers).await?;
+        // On connections that are new, so that their workers know as well.
         for mut connection in connections_to_every_worker(&bed.envoy, Protocol::Http1).await? {
             let server = served_by(&mut connection, chat_as("unknown")?).await?;
             assert_eq!(server, bed.servers[chosen].address());
@@ -211,7 +214,12 @@ async fn a_server_of_no_known_engine_is_never_taken_for_idle() -> Result<()> {
         let lines = said()
             .into_iter()
             .filter(|line| line.contains(level) && line.contains(what));
-        assert_eq!(lines.count(), 1, "{level} {what}: {:?}", said());
+        let expected = once_a_scraper(&bed.envoy);
+        assert!(
+            expected.contains(&lines.count()),
+            "{level} {what}: {:?}",
+            said()
+        );
     }
     assert_filter_never_failed(&bed.envoy).await
 }
@@ -242,14 +250,10 @@ async fn assert_decisions_follow(bed: &Bed) -> Result<()> {
         for (server, load) in bed.servers.iter().zip(loads) {
             server.set_load(load);
         }
-        let best = bed.servers[best].address();
+        loads_known_to(&mut connections, &bed.servers).await?;
         for (number, connection) in connections.iter_mut().enumerate() {
-            // The scores are exact where nothing is in flight, and every worker knows that.
-            bed::loads_known(&bed.servers).await?;
-            let id = format!("round-{round}-{number}");
-            assert_eq!(served_by(connection, chat_as(&id)?).await?, best, "{id}");
-            let decision = bed.envoy.decision_on(&id).await?;
-            assert_scored_by(&decision, &bed.servers, &loads)?;
+            let name = format!("round-{round}-{number}");
+            assert_scored_by(bed, connection, &name, &loads, best).await?;
         }
     }
     let stats = filter_stats(&bed.envoy).await?;
@@ -261,8 +265,38 @@ async fn assert_decisions_follow(bed: &Bed) -> Result<()> {
     Ok(())
 }
 
-/// Asserts that every server was scored by the formulas for exactly this load.
-fn assert_scored_by(decision: &Decision, servers: &[ModelServer], loads: &[Load]) -> Result<()> {
+/// Asks on a connection, under ids of this name, until the scores are those of these loads. Each time
+/// the server at `best` must serve.
+async fn assert_scored_by(
+    bed: &Bed,
+    connection: &mut Connection,
+    name: &str,
+    loads: &[Load],
+    best: usize,
+) -> Result<()> {
+    let best = bed.servers[best].address();
+    let (mut asked, mut last) = (0, None);
+    // The scores are exact where nothing is in flight, and every worker knows that.
+    let exact = poll::until("the scores of an idle pool", PATIENCE, async || {
+        bed::loads_known(&bed.servers).await?;
+        let id = format!("{name}-{asked}");
+        asked += 1;
+        assert_eq!(served_by(connection, chat_as(&id)?).await?, best, "{id}");
+        let decision = bed.envoy.decision_on(&id).await?;
+        let wrong = wrong_score(&decision, &bed.servers, loads)?;
+        let is_exact = wrong.is_none();
+        last = wrong;
+        Ok(is_exact.then_some(()))
+    });
+    exact.await.with_context(|| format!("{last:?}"))
+}
+
+/// What is wrong if some server was not scored by the formulas for exactly this load.
+fn wrong_score(
+    decision: &Decision,
+    servers: &[ModelServer],
+    loads: &[Load],
+) -> Result<Option<String>> {
     let waiting = || loads.iter().map(|load| f64::from(load.waiting));
     let (min, max) = (
         waiting().fold(f64::INFINITY, f64::min),
@@ -270,9 +304,7 @@ fn assert_scored_by(decision: &Decision, servers: &[ModelServer], loads: &[Load]
     );
     for (server, load) in servers.iter().zip(loads) {
         let candidate = decision
-            .candidates
-            .iter()
-            .find(|candidate| candidate.endpoint == server.address())
+            .candidate(server.address())
             .with_context(|| format!("{} is no candidate: {decision:?}", server.address()))?;
         let queue = if max > min {
             (max - f64::from(load.waiting)) / (max - min)
@@ -284,11 +316,11 @@ fn assert_scored_by(decision: &Decision, servers: &[ModelServer], loads: &[Load]
             ("kv-cache-utilization", 1.0 - load.kv_cache_usage),
         ] {
             let score = candidate.scores[scorer];
-            assert!(
-                (score - expected).abs() < 1e-6,
-                "{scorer} of {load:?}: {score}, not {expected}: {decision:?}"
-            );
+            if (score - expected).abs() > 1e-6 {
+                let wrong = format!("{scorer} of {load:?}: {score}, not {expected}: {decision:?}");
+                return Ok(Some(wrong));
+            }
         }
     }
-    Ok(())
+    Ok(None)
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 use testbed::{
+    bed::Bed,
     client::{self, Protocol, Reply},
     envoy::{Envoy, HandOver, LOG_DELAY},
     model_server::ModelServer,
@@ -188,38 +189,18 @@ async fn a_request_that_envoy_gives_no_body_of_is_answered_and_the_log_names_the
 #[tokio::test]
 async fn a_body_that_stays_away_is_answered_and_a_slow_one_is_awaited() -> Result<()> {
     for hand_over in HandOver::ALL {
-        let patch = json!({ "request": { "bodyTimeout": "2s" } });
+        let patch = json!({ "request": { "bodyTimeout": "6s" } });
         let bed = bed_with(hand_over, &patch, &[queue(0)]).await?;
-        for protocol in [Protocol::Http1, Protocol::Http2] {
-            // Begins, and never ends.
-            let (feed, pieces) = mpsc::channel(1);
-            feed.send(Bytes::from("{\"model\":")).await?;
-            let mut connection = bed.connect(protocol).await?;
-            let reply = connection.send(post(CHAT, client::fed(pieces))?).await?;
-            assert_error(&reply, CHAT, 408, "request_timeout", "timeout_error")?;
-            drop(feed);
-
-            // Takes longer than the bound, but goes on.
-            let (feed, pieces) = mpsc::channel(1);
-            let body = chat_body();
-            let mut connection = bed.connect(protocol).await?;
-            let request = post(CHAT, client::fed(pieces))?;
-            let answer = tokio::spawn(async move { connection.send(request).await });
-            for piece in body.as_bytes().chunks(body.len().div_ceil(5)) {
-                tokio::time::sleep(Duration::from_millis(600)).await;
-                feed.send(Bytes::copy_from_slice(piece)).await?;
-            }
-            drop(feed);
-            let reply = answer.await??;
-            assert_eq!(
-                reply.status,
-                StatusCode::OK,
-                "{}: {hand_over}",
-                reply.text()
-            );
-            let received = bed.servers[0].requests().pop().context("nothing")?;
-            assert_eq!(received.body, body);
-        }
+        // All at once, since each takes its time.
+        tokio::try_join!(
+            a_body_that_stays_away(&bed, Protocol::Http1),
+            a_body_that_stays_away(&bed, Protocol::Http2),
+            a_slow_body(&bed, Protocol::Http1),
+            a_slow_body(&bed, Protocol::Http2),
+        )?;
+        let received = bed.servers[0].requests();
+        assert_eq!(received.len(), 2, "{received:?}");
+        assert!(received.iter().all(|it| it.body == chat_body()));
         // The permission is there; it is the client that was slow.
         let lines = bed
             .envoy
@@ -227,6 +208,33 @@ async fn a_body_that_stays_away_is_answered_and_a_slow_one_is_awaited() -> Resul
         assert!(lines.is_empty(), "{lines:?}");
         assert_filter_never_failed(&bed.envoy).await?;
     }
+    Ok(())
+}
+
+/// Sends a body that begins and never ends.
+async fn a_body_that_stays_away(bed: &Bed, protocol: Protocol) -> Result<()> {
+    let (feed, pieces) = mpsc::channel(1);
+    feed.send(Bytes::from("{\"model\":")).await?;
+    let mut connection = bed.connect(protocol).await?;
+    let reply = connection.send(post(CHAT, client::fed(pieces))?).await?;
+    drop(feed);
+    assert_error(&reply, CHAT, 408, "request_timeout", "timeout_error")
+}
+
+/// Sends a body that takes longer than the bound, but goes on long before it.
+async fn a_slow_body(bed: &Bed, protocol: Protocol) -> Result<()> {
+    let (feed, pieces) = mpsc::channel(1);
+    let body = chat_body();
+    let mut connection = bed.connect(protocol).await?;
+    let request = post(CHAT, client::fed(pieces))?;
+    let answer = tokio::spawn(async move { connection.send(request).await });
+    for piece in body.as_bytes().chunks(body.len().div_ceil(5)) {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        feed.send(Bytes::copy_from_slice(piece)).await?;
+    }
+    drop(feed);
+    let reply = answer.await??;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
     Ok(())
 }
 

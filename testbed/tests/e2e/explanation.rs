@@ -11,11 +11,12 @@ use testbed::{
     client::{Body, Protocol},
     envoy::HandOver,
     model_server::Load,
+    poll,
 };
 
 use crate::support::{
-    addresses, assert_filter_never_failed, bed_with, chat, connections_to_every_worker, queue,
-    server_of,
+    PATIENCE, addresses, assert_filter_never_failed, bed_with, chat, connections_to_every_worker,
+    queue, server_of,
 };
 
 const ASK: HeaderName = HeaderName::from_static("x-endpoint-picker-explain");
@@ -41,20 +42,26 @@ async fn who_knows_the_secret_is_told_the_scores() -> Result<()> {
         });
         let bed = bed_with(hand_over, &patch, &[queue(400), queue(0), queue(200)]).await?;
         let at = addresses(&bed.servers);
-        for connection in &mut connections_to_every_worker(&bed.envoy, Protocol::Http1).await? {
+        let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
+        for connection in &mut connections {
+            let mut last = Value::Null;
             // The scores are exact where nothing is in flight, and every worker knows that.
-            loads_known(&bed.servers).await?;
-            let reply = connection.send(asking(SECRET)?).await?;
-            assert_eq!(server_of(&reply)?, at[1]);
-            let told = reply.headers.get(TOLD).context("nothing is told")?;
-            let told: Value = serde_json::from_str(told.to_str()?)?;
-            assert_eq!(told["endpoint"], json!(at[1]), "{told}");
-            let totals = told["candidates"].as_array().context("no candidates")?;
-            let totals: Vec<f64> = totals
-                .iter()
-                .filter_map(|it| it["total"].as_f64())
-                .collect();
-            assert_eq!(totals, [1.0, 3.0, 2.0], "{told}");
+            let told = poll::until("the totals of an idle pool", PATIENCE, async || {
+                loads_known(&bed.servers).await?;
+                let reply = connection.send(asking(SECRET)?).await?;
+                assert_eq!(server_of(&reply)?, at[1]);
+                let told = reply.headers.get(TOLD).context("nothing is told")?;
+                let told: Value = serde_json::from_str(told.to_str()?)?;
+                assert_eq!(told["endpoint"], json!(at[1]), "{told}");
+                let totals = told["candidates"].as_array().context("no candidates")?;
+                let totals: Vec<f64> = totals
+                    .iter()
+                    .filter_map(|it| it["total"].as_f64())
+                    .collect();
+                last = told.clone();
+                Ok((totals == [1.0, 3.0, 2.0]).then_some(told))
+            });
+            let told = told.await.with_context(|| last.to_string())?;
             assert_eq!(
                 told["candidates"][2]["scores"],
                 json!({ "queue": 0.5, "kv-cache-utilization": 1.0 })

@@ -1,8 +1,6 @@
 //! An endpoint that fails takes nothing from the others: their metrics stay fresh, and requests go to
 //! them.
 
-use std::net::SocketAddr;
-
 use anyhow::Result;
 use hyper::StatusCode;
 use serde_json::json;
@@ -10,14 +8,13 @@ use testbed::{
     bed::{self, Bed},
     client::{Connection, Protocol},
     envoy::{Envoy, HandOver, LOG_DELAY},
-    model_server::{Load, MetricsFault, ModelServer, SimulatorConfig},
+    model_server::{ClosedPort, Load, MetricsFault, ModelServer, SimulatorConfig},
     poll,
 };
-use tokio::net::TcpSocket;
 
 use crate::support::{
-    INTERVAL, NEVER_STALE, PATIENCE, addresses, assert_filter_never_failed, bed_with, chat,
-    chat_as, closed, connections_to_every_worker, filter_stats, get, held_by, long_chat_as, queue,
+    INTERVAL, PATIENCE, addresses, assert_filter_never_failed, bed, bed_with, chat, chat_as,
+    connections_to_every_worker, filter_stats, get, held_by, loads_known_to, long_chat_as, queue,
     retries, scraping_every, served_by, server_of, with_metrics_of,
 };
 
@@ -30,27 +27,10 @@ const TOKEN: &str = "x-session-token";
 /// In the line that tells of a server from which a request got no answer.
 const NO_ANSWER: &str = "it gave a request no answer";
 
-/// An address at which connections are refused: its port is taken, and nobody listens.
-struct DeadEndpoint {
-    _holds_the_port: TcpSocket,
-    address: SocketAddr,
-}
-
-impl DeadEndpoint {
-    fn new() -> Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(([127, 0, 0, 1], 0).into())?;
-        Ok(Self {
-            address: socket.local_addr()?,
-            _holds_the_port: socket,
-        })
-    }
-}
-
 #[tokio::test]
 async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
     for hand_over in HandOver::ALL {
-        let dead = DeadEndpoint::new()?;
+        let dead = ClosedPort::new()?;
         let [first, second, hanging, garbage, refusing] = [
             ModelServer::start().await?,
             ModelServer::start().await?,
@@ -63,7 +43,7 @@ async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
         refusing.set_metrics_fault(Some(MetricsFault::Status(500)));
         let failing = [&hanging, &garbage, &refusing].map(ModelServer::address);
         let pool = [
-            dead.address,
+            dead.address(),
             failing[0],
             first.address(),
             failing[1],
@@ -85,7 +65,7 @@ async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
                     kv_cache_usage: 1.0,
                 });
             }
-            bed::loads_known([&first, &second]).await?;
+            loads_known_to(&mut connections, [&first, &second]).await?;
             for connection in &mut connections {
                 assert_eq!(served_by(connection, chat()?).await?, best.address());
             }
@@ -98,7 +78,7 @@ async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
 
         // And who can tell again is believed again.
         garbage.set_metrics_fault(None);
-        bed::loads_known([&garbage]).await?;
+        loads_known_to(&mut connections, [&garbage]).await?;
         for connection in &mut connections {
             assert_eq!(served_by(connection, chat()?).await?, garbage.address());
         }
@@ -107,22 +87,14 @@ async fn healthy_servers_stay_fresh_beside_failing_ones() -> Result<()> {
     Ok(())
 }
 
-/// A bed in which metrics do not get stale within a test.
-async fn never_stale(hand_over: HandOver, loads: &[Load]) -> Result<Bed> {
-    let patch = json!({ "metrics": { "staleAfter": NEVER_STALE } });
-    bed_with(hand_over, &patch, loads).await
-}
-
 #[tokio::test]
 async fn a_server_that_refuses_a_request_gets_no_other_until_it_is_back() -> Result<()> {
     for hand_over in HandOver::ALL {
-        let mut bed = never_stale(hand_over, &[queue(0), queue(500)]).await?;
+        let mut bed = bed(hand_over, &[queue(0), queue(500)]).await?;
         // Of one worker: each has to find out by itself, if the scrapes do not before.
         let mut connection = bed.connect(Protocol::Http1).await?;
-        let gone = bed.servers.remove(0);
+        let gone = bed.servers.remove(0).close().await?;
         let address = gone.address();
-        drop(gone);
-        closed(address).await?;
 
         let mut lost = 0;
         for _ in 0..10 {
@@ -172,14 +144,14 @@ async fn a_prompt_that_no_server_got_is_held_by_none() -> Result<()> {
             let envoy = Envoy::start(configuration).await?;
             bed::loads_known(&metrics).await?;
             let all = addresses(&servers);
+            let mut gone = Vec::new();
             if has_room {
-                servers.clear();
-                for server in &all {
-                    closed(*server).await?;
+                for server in servers.drain(..) {
+                    gone.push(server.close().await?);
                 }
             }
-            let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
             for id in ["first", "second"] {
+                let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
                 let reply = connection.send(long_chat_as(id)?).await?;
                 assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{hand_over}");
                 let decision = envoy.decision_on(id).await?;
@@ -196,7 +168,9 @@ async fn a_prompt_that_no_server_got_is_held_by_none() -> Result<()> {
 
 #[tokio::test]
 async fn a_server_whose_metrics_alone_fail_serves_on_by_what_they_told() -> Result<()> {
-    let bed = never_stale(HandOver::OriginalDstHeader, &[queue(0), queue(500)]).await?;
+    let patch = json!({ "metrics": { "timeout": "1s" } });
+    let loads = [queue(0), queue(500)];
+    let bed = bed_with(HandOver::OriginalDstHeader, &patch, &loads).await?;
     let [silent, other] = [&bed.servers[0], &bed.servers[1]];
     let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
     for (fault, reason) in [
@@ -213,7 +187,7 @@ async fn a_server_whose_metrics_alone_fail_serves_on_by_what_they_told() -> Resu
         })
         .await?;
         // Every worker knows what the scrapes have found by now.
-        bed::loads_known([other]).await?;
+        loads_known_to(&mut connections, [other]).await?;
         for connection in &mut connections {
             assert_eq!(served_by(connection, chat()?).await?, silent.address());
         }
@@ -225,7 +199,8 @@ async fn a_server_whose_metrics_alone_fail_serves_on_by_what_they_told() -> Resu
 
 #[tokio::test]
 async fn metrics_are_as_old_as_the_scrape_that_asked_for_them() -> Result<()> {
-    let patch = json!({ "metrics": { "staleAfter": "3s", "timeout": "20s" } });
+    // Longer than any machine stands still, for the other's sake.
+    let patch = json!({ "metrics": { "staleAfter": "5s" } });
     let loads = [queue(0), queue(500)];
     let bed = bed_with(HandOver::OriginalDstHeader, &patch, &loads).await?;
     let [late, other] = [&bed.servers[0], &bed.servers[1]];
@@ -233,7 +208,7 @@ async fn metrics_are_as_old_as_the_scrape_that_asked_for_them() -> Result<()> {
     assert_eq!(served_by(&mut connection, chat()?).await?, late.address());
 
     // What it answers tells of a time that is too long ago when it comes.
-    late.set_metrics_fault(Some(MetricsFault::Late(4_000)));
+    late.set_metrics_fault(Some(MetricsFault::Late(7_000)));
     let asked = late.scrapes().len();
     poll::until("its metrics to be stale", PATIENCE, async || {
         let served = served_by(&mut connection, chat()?).await?;
@@ -257,16 +232,16 @@ async fn metrics_are_as_old_as_the_scrape_that_asked_for_them() -> Result<()> {
 
 #[tokio::test]
 async fn where_nobody_is_scraped_a_server_that_refuses_a_request_gets_no_other() -> Result<()> {
-    let unknown = json!({ "metrics": { "cluster": "nowhere", "staleAfter": NEVER_STALE } });
+    let unknown = json!({ "metrics": { "cluster": "nowhere" } });
     for hand_over in [
         HandOver::OriginalDstHeader,
         HandOver::OriginalDstFilterState,
     ] {
-        let dead = DeadEndpoint::new()?;
+        let dead = ClosedPort::new()?;
         let alive = ModelServer::start().await?;
         let configuration = scraping_every(INTERVAL, hand_over)?
             .merge_plugin_configuration(&unknown)?
-            .with_pool(&json!([dead.address, alive.address()]))?;
+            .with_pool(&json!([dead.address(), alive.address()]))?;
         let envoy = Envoy::start(configuration).await?;
         let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
         let mut lost = 0;
@@ -283,11 +258,11 @@ async fn where_nobody_is_scraped_a_server_that_refuses_a_request_gets_no_other()
 
 #[tokio::test]
 async fn where_a_route_leads_elsewhere_nobody_of_the_pool_is_found_to_fail() -> Result<()> {
-    let dead = DeadEndpoint::new()?;
+    let dead = ClosedPort::new()?;
     let alive = ModelServer::start().await?;
     for hand_over in HandOver::ALL {
         let mut configuration = scraping_every(INTERVAL, hand_over)?;
-        for (name, address) in [("dead", dead.address), ("alive", alive.address())] {
+        for (name, address) in [("dead", dead.address()), ("alive", alive.address())] {
             let endpoint = json!({ "endpoint": { "address": { "socket_address": {
                 "address": address.ip(), "port_value": address.port(),
             } } } });
@@ -322,11 +297,11 @@ async fn where_a_route_leads_elsewhere_nobody_of_the_pool_is_found_to_fail() -> 
 #[tokio::test]
 async fn a_server_that_refuses_a_scrape_is_no_candidate_in_any_worker() -> Result<()> {
     let loads = [queue(0), queue(500)];
-    let mut bed = never_stale(HandOver::OriginalDstHeader, &loads).await?;
+    let mut bed = bed(HandOver::OriginalDstHeader, &loads).await?;
     let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
     // The busy one: no request goes there, and none finds out.
-    let gone = bed.servers.remove(1).address();
-    closed(gone).await?;
+    let closed = bed.servers.remove(1).close().await?;
+    let gone = closed.address();
     let mut attempts = 0;
     for (number, connection) in connections.iter_mut().enumerate() {
         poll::until("a decision without the server", PATIENCE, async || {
@@ -382,7 +357,6 @@ async fn a_cluster_that_takes_no_scrapes_is_named_in_the_log_and_stops_no_reques
 async fn where_envoy_answers_nobody_has_served_and_no_session_begins() -> Result<()> {
     let patch = json!({
         "destination": { "servedHeader": SERVED },
-        "metrics": { "staleAfter": NEVER_STALE },
         "scheduling": { "scorers": [
             { "type": "session-affinity", "parameters": { "header": TOKEN } },
         ] },
@@ -394,7 +368,7 @@ async fn where_envoy_answers_nobody_has_served_and_no_session_begins() -> Result
         assert_eq!(reply.headers[SERVED], server_of(&reply)?.to_string());
         assert!(reply.headers.contains_key(TOKEN), "{hand_over}");
 
-        bed.servers.clear();
+        let _gone = bed.servers.remove(0).close().await?;
         let reply = connection.send(chat()?).await?;
         assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{hand_over}");
         for name in [SERVED, TOKEN] {

@@ -10,13 +10,16 @@ use testbed::{
     client::{self, Connection, Protocol},
     envoy::{Configuration, Envoy, HandOver},
     model_server::ModelServer,
+    poll,
 };
-use tokio::time::sleep;
 
 use crate::support::{
-    CHAT, addresses, assert_filter_never_failed, chat_for, connections_to_every_worker, post,
-    queue, served_by,
+    CHAT, NEVER_LATE, NEVER_STALE, PATIENCE, addresses, assert_filter_never_failed, chat_for,
+    connections_to_every_worker, post, queue, scraped_no_more_than_every, served_by,
 };
+
+/// The header of a scrape that tells for which pool it is.
+const POOL: &str = "x-pool";
 
 fn pool(name: &str, servers: &[SocketAddr], interval: Duration) -> Value {
     let interval = format!("{}ms", interval.as_millis());
@@ -25,6 +28,7 @@ fn pool(name: &str, servers: &[SocketAddr], interval: Duration) -> Value {
         "endpoints": { "static": servers },
         "metrics": {
             "cluster": "model-servers-metrics", "interval": interval, "idleInterval": interval,
+            "staleAfter": NEVER_STALE, "timeout": NEVER_LATE, "headers": { POOL: name },
         },
     })
 }
@@ -51,14 +55,20 @@ async fn each_pool_is_scraped_at_its_own_pace_and_a_server_of_two_by_both() -> R
     let envoy = Envoy::start(with_pools(&[fast, slow])?).await?;
     loads_known(&servers).await?;
 
-    let counts = || servers.iter().map(|server| server.scrapes().len());
-    let before: Vec<_> = counts().collect();
-    sleep(SLOW * 5).await;
-    let scrapes: Vec<_> = counts().zip(before).map(|(now, then)| now - then).collect();
-    // 25, 30 and 5 on a machine with nothing else to do.
-    assert!(scrapes[2] >= 3, "{scrapes:?}");
-    assert!(scrapes[0] > 3 * scrapes[2], "{scrapes:?}");
-    assert!(scrapes[1] > scrapes[0], "{scrapes:?}");
+    let before = servers[0].scrapes().len();
+    let slow = scraped_no_more_than_every(SLOW, &[&servers[2]], 5).await?[0];
+    // Five times as often, unless the machine stood still.
+    let fast = servers[0].scrapes().len() - before;
+    assert!(fast > 2 * slow, "{fast} and {slow}");
+    scraped_no_more_than_every(FAST, &[&servers[0]], 5).await?;
+    for name in ["fast", "slow"] {
+        let what = format!("a scrape of the second server for {name}");
+        poll::until(&what, PATIENCE, async || {
+            let last = servers[1].last_scrape();
+            Ok(last.get(POOL).is_some_and(|it| it == name).then_some(()))
+        })
+        .await?;
+    }
     let stats = envoy.stats("wasmcustom.endpoint_picker.").await?;
     for pool in ["fast", "slow"] {
         let stat = |name: &str| stats[&format!("wasmcustom.endpoint_picker.{pool}.{name}")];

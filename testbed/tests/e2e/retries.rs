@@ -15,8 +15,8 @@ use testbed::{
 use tokio::{sync::Notify, task::JoinSet};
 
 use crate::support::{
-    CHAT, INTERVAL, NEVER_STALE, PATIENCE, addresses, assert_filter_never_failed, bed_with, chat,
-    closed, connections_to_every_worker, held_by, long_chat_as, post, queue, retries,
+    CHAT, INTERVAL, PATIENCE, addresses, assert_filter_never_failed, bed_with, chat,
+    connections_to_every_worker, held_by, loads_known_to, long_chat_as, post, queue, retries,
     scraping_every, served_by, server_of, with_metrics_of,
 };
 
@@ -25,17 +25,18 @@ const DESTINATION: &str = "x-gateway-destination-endpoint";
 
 #[tokio::test]
 async fn no_request_is_lost_when_the_first_choice_dies_under_load() -> Result<()> {
-    let mut bed = ranked_bed(3, &[queue(200), queue(0), queue(100), queue(300)]).await?;
-    let first = bed.servers[1].address();
-    let second = bed.servers[2].address();
+    let (mut servers, metrics) = servers_and_metrics().await?;
+    let envoy = with_metrics_elsewhere(&servers, &metrics).await?;
+    let first = servers[1].address();
+    let second = servers[2].address();
 
-    let load = Load::start(&bed.envoy, 8);
+    let load = Load::start(&envoy, 8);
     poll::until("the first choice to be under load", PATIENCE, async || {
-        Ok((bed.servers[1].requests().len() >= 200).then_some(()))
+        Ok((servers[1].requests().len() >= 200).then_some(()))
     })
     .await?;
-    drop(bed.servers.remove(1));
-    let second_server = &bed.servers[1];
+    let _gone = servers.remove(1).close().await?;
+    let second_server = &servers[1];
     poll::until("the second choice to be under load", PATIENCE, async || {
         Ok((second_server.requests().len() >= 200).then_some(()))
     })
@@ -46,30 +47,20 @@ async fn no_request_is_lost_when_the_first_choice_dies_under_load() -> Result<()
         served.iter().all(|server| [first, second].contains(server)),
         "somebody else has served"
     );
-    assert!(retries(&bed.envoy).await? > 0);
-    assert_filter_never_failed(&bed.envoy).await
+    assert!(retries(&envoy).await? > 0);
+    assert_filter_never_failed(&envoy).await
 }
 
 #[tokio::test]
 async fn attempts_walk_the_ranking_from_the_best_to_the_worst() -> Result<()> {
-    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
-    for waiting in [200, 0, 100, 300] {
-        servers.push(ModelServer::start().await?);
-        metrics.push(ModelServer::start().await?);
-        metrics[metrics.len() - 1].set_load(queue(waiting));
-    }
-    let configuration = scraping_every(INTERVAL, HandOver::OverrideHost)?
-        .merge_plugin_configuration(&json!({ "destination": { "ranked": 3 } }))?
-        .with_pool(&with_metrics_of(&metrics, &servers))?;
-    let envoy = Envoy::start(configuration).await?;
-    loads_known(&metrics).await?;
+    let (mut servers, metrics) = servers_and_metrics().await?;
+    let envoy = with_metrics_elsewhere(&servers, &metrics).await?;
 
     let ranking = [1, 2, 0].map(|server: usize| servers[server].address());
     let last = servers.swap_remove(0);
-    for server in servers.drain(..) {
-        let address = server.address();
-        drop(server);
-        closed(address).await?;
+    let mut gone = Vec::new();
+    for server in servers {
+        gone.push(server.close().await?);
     }
     let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
     assert_eq!(served_by(&mut connection, chat()?).await?, last.address());
@@ -96,8 +87,7 @@ async fn a_prompt_is_held_by_who_has_read_it_after_a_retry() -> Result<()> {
     let all = addresses(&servers);
     let mut connections = connections_to_every_worker(&envoy, Protocol::Http1).await?;
 
-    drop(servers.remove(1));
-    closed(all[1]).await?;
+    let _gone = servers.remove(1).close().await?;
     let served = served_by(&mut connections[0], long_chat_as("first")?).await?;
     assert_eq!(served, all[2]);
     assert_eq!(envoy.decision_on("first").await?.endpoint, all[1]);
@@ -107,7 +97,7 @@ async fn a_prompt_is_held_by_who_has_read_it_after_a_retry() -> Result<()> {
     for server in &metrics {
         server.set_load(queue(0));
     }
-    loads_known(&metrics).await?;
+    loads_known_to(&mut connections, &metrics).await?;
     for (number, connection) in connections.iter_mut().enumerate() {
         let id = format!("next-{number}");
         let served = served_by(connection, long_chat_as(&id)?).await?;
@@ -133,18 +123,19 @@ async fn a_retry_takes_back_no_more_than_it_entered() -> Result<()> {
     loads_known(&metrics).await?;
     let all = addresses(&servers);
     let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+    let mut gone = Vec::new();
     // Which it serves, and cannot when it is asked again.
     for (id, server) in [("first", all[0]), ("second", all[1])] {
         let served = served_by(&mut connection, long_chat_as(id)?).await?;
         assert_eq!(served, server, "{id}");
         assert_eq!(envoy.decision_on(id).await?.endpoint, all[0], "{id}");
         if id == "first" {
-            drop(servers.remove(0));
-            closed(all[0]).await?;
+            gone.push(servers.remove(0).close().await?);
         }
     }
     metrics[1].set_load(queue(0));
-    loads_known(&metrics).await?;
+    loads_known_to(&mut [connection], &metrics).await?;
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
     connection.send(long_chat_as("third")?).await?;
     let decision = envoy.decision_on("third").await?;
     assert_eq!(held_by(&decision, &all)?, [1.0, 1.0], "{decision:?}");
@@ -180,13 +171,30 @@ async fn an_answer_is_not_tried_again() -> Result<()> {
     Ok(())
 }
 
-/// A bed with rankings of this length, in which nobody's metrics ever become stale, and in which
-/// model servers see the ranking.
+/// Four servers, and those that have their metrics: the second is the best, the third comes next.
+async fn servers_and_metrics() -> Result<(Vec<ModelServer>, Vec<ModelServer>)> {
+    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
+    for waiting in [200, 0, 100, 300] {
+        servers.push(ModelServer::start().await?);
+        metrics.push(ModelServer::start().await?);
+        metrics[metrics.len() - 1].set_load(queue(waiting));
+    }
+    Ok((servers, metrics))
+}
+
+/// An Envoy with rankings of three, which learns by requests alone that one of these servers is gone.
+async fn with_metrics_elsewhere(servers: &[ModelServer], metrics: &[ModelServer]) -> Result<Envoy> {
+    let configuration = scraping_every(INTERVAL, HandOver::OverrideHost)?
+        .merge_plugin_configuration(&json!({ "destination": { "ranked": 3 } }))?
+        .with_pool(&with_metrics_of(metrics, servers))?;
+    let envoy = Envoy::start(configuration).await?;
+    loads_known(metrics).await?;
+    Ok(envoy)
+}
+
+/// A bed with rankings of this length, which model servers see.
 async fn ranked_bed(ranked: usize, loads: &[model_server::Load]) -> Result<Bed> {
-    let patch = json!({
-        "destination": { "ranked": ranked },
-        "metrics": { "staleAfter": NEVER_STALE },
-    });
+    let patch = json!({ "destination": { "ranked": ranked } });
     bed_with(HandOver::OverrideHost, &patch, loads).await
 }
 

@@ -1,6 +1,6 @@
 //! Requests of one session go to one server, whichever of the forms a session has.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, slice};
 
 use anyhow::{Context, Result};
 use hyper::{
@@ -16,9 +16,8 @@ use testbed::{
 };
 
 use crate::support::{
-    INTERVAL, assert_filter_never_failed, bed_with, chat, chat_as, closed,
-    connections_to_every_worker, queue, retries, scraping_every, served_by, server_of,
-    with_metrics_of,
+    INTERVAL, assert_filter_never_failed, bed_with, chat, chat_as, connections_to_every_worker,
+    loads_known_to, queue, retries, scraping_every, served_by, server_of, with_metrics_of,
 };
 
 /// A bed of four in which the session weighs more than everything else.
@@ -31,11 +30,15 @@ async fn bed(hand_over: HandOver, parameters: Value) -> Result<Bed> {
 }
 
 /// Gives `server` a long queue, and nobody else one.
-async fn burden(servers: &[ModelServer], server: SocketAddr) -> Result<()> {
+async fn burden(
+    servers: &[ModelServer],
+    server: SocketAddr,
+    connections: &mut [Connection],
+) -> Result<()> {
     for other in servers {
         other.set_load(queue(if other.address() == server { 900 } else { 0 }));
     }
-    loads_known(servers).await
+    loads_known_to(connections, servers).await
 }
 
 fn with(name: HeaderName, value: &HeaderValue) -> Result<Request<Body>> {
@@ -54,7 +57,7 @@ async fn a_client_that_sends_its_token_back_stays_with_its_server() -> Result<()
         let reply = connections[0].send(chat()?).await?;
         let server = server_of(&reply)?;
         let token = reply.headers.get(TOKEN).context("no token")?.clone();
-        burden(&bed.servers, server).await?;
+        burden(&bed.servers, server, &mut connections).await?;
         for connection in &mut connections {
             assert_eq!(served_by(connection, with(TOKEN, &token)?).await?, server);
             assert_ne!(served_by(connection, chat()?).await?, server);
@@ -82,7 +85,7 @@ async fn a_cookie_keeps_a_browser_with_its_server() -> Result<()> {
         .to_str()?;
     let pair = set.split(';').next().context("an empty cookie")?;
     assert!(pair.starts_with("stay="), "{set}");
-    burden(&bed.servers, server).await?;
+    burden(&bed.servers, server, &mut connections).await?;
     let (name, token) = pair.split_once('=').context("no pair")?;
     for cookies in [
         format!("theme=dark; {pair}; stays=no"),
@@ -119,16 +122,16 @@ async fn after_a_retry_the_session_is_with_who_has_answered() -> Result<()> {
         .with_pool(&with_metrics_of(&metrics, &servers))?;
     let envoy = Envoy::start(configuration).await?;
     loads_known(&metrics).await?;
-    let [left, gone] = [0, 1].map(|server: usize| servers[server].address());
-    drop(servers.pop());
-    closed(gone).await?;
+    let left = servers[0].address();
+    let closed = servers.remove(1).close().await?;
+    let gone = closed.address();
     let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
     let reply = connection.send(chat()?).await?;
     assert_eq!(server_of(&reply)?, left);
     assert_eq!(retries(&envoy).await?, 1);
 
     // After its next scrape the one that is gone is a candidate, and but for the session the best.
-    loads_known(&metrics).await?;
+    loads_known_to(slice::from_mut(&mut connection), &metrics).await?;
     let token = reply.headers.get(TOKEN).context("no token")?.clone();
     let mut request = chat_as("next")?;
     request.headers_mut().insert(TOKEN, token);
@@ -150,7 +153,7 @@ async fn a_key_means_the_same_server_to_every_worker() -> Result<()> {
     .await?;
     let mut connections = connections_to_every_worker(&bed.envoy, Protocol::Http1).await?;
     let mut servers = Vec::new();
-    for user in 0..16 {
+    for user in 0..32 {
         let user = HeaderValue::from_str(&format!("user-{user}"))?;
         let server = key_of(&mut connections[0], KEY, &user).await?;
         for connection in &mut connections {
@@ -160,8 +163,8 @@ async fn a_key_means_the_same_server_to_every_worker() -> Result<()> {
     }
     servers.sort();
     servers.dedup();
-    // That 16 users have fewer than three of four servers is a chance of 1 in 10,000, drawn once
-    // with the ports.
+    // That 32 users have fewer than three of four servers is a chance of 1 in 700 million, drawn
+    // once with the ports.
     assert!(servers.len() >= 3, "{servers:?}");
     assert_filter_never_failed(&bed.envoy).await
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    ops::Range,
+    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
@@ -11,14 +11,13 @@ use anyhow::{Context, Result, ensure};
 use hyper::{Request, StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
 use testbed::{
-    bed::Bed,
+    bed::{Bed, loads_known},
     client::{self, Body, Connection, Protocol, Reply},
     decision::Decision,
     envoy::{Configuration, Envoy, HandOver, WORKERS},
     model_server::{Load, ModelServer, Received},
     poll,
 };
-use tokio::net::TcpStream;
 
 /// The path of chat completions.
 pub(crate) const CHAT: &str = "/v1/chat/completions";
@@ -26,11 +25,14 @@ pub(crate) const CHAT: &str = "/v1/chat/completions";
 /// The scrape interval of tests that do not measure time: short, so that they begin soon.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 
-/// So long that metrics do not get stale within a test.
+/// So long that metrics do not get stale within a test, though a machine may stand still for seconds.
 pub(crate) const NEVER_STALE: &str = "10m";
 
+/// So long that no scrape fails for being late.
+pub(crate) const NEVER_LATE: &str = "1m";
+
 /// How long anything may take that is waited for: far longer than it takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The kernel spreads connections over the workers at random: that so many miss one is a chance of
 /// 2 in 2^64.
@@ -53,10 +55,14 @@ pub(crate) fn kv_cache(kv_cache_usage: f64) -> Load {
     }
 }
 
-/// A shipped configuration that scrapes at this interval, also servers without traffic.
+/// A shipped configuration that scrapes at this interval, also servers without traffic, and takes
+/// neither metrics for stale nor scrapes for failed because the machine was slow.
 pub(crate) fn scraping_every(interval: Duration, hand_over: HandOver) -> Result<Configuration> {
     let interval = format!("{}ms", interval.as_millis());
-    let metrics = json!({ "interval": interval, "idleInterval": interval });
+    let metrics = json!({
+        "interval": interval, "idleInterval": interval,
+        "staleAfter": NEVER_STALE, "timeout": NEVER_LATE,
+    });
     Configuration::shipped(hand_over)?.merge_plugin_configuration(&json!({ "metrics": metrics }))
 }
 
@@ -187,12 +193,39 @@ pub(crate) fn addresses(servers: &[ModelServer]) -> Vec<SocketAddr> {
     servers.iter().map(ModelServer::address).collect()
 }
 
-/// How many scrapes fall into a span of time.
-pub(crate) fn count_in(scrapes: &[Instant], span: Range<Instant>) -> usize {
-    scrapes
-        .iter()
-        .filter(|scrape| span.contains(*scrape))
-        .count()
+/// Waits until each of these servers was scraped `count` times more, and returns how often each was.
+/// None was scraped more often than every `interval`, however long that took.
+///
+/// Time is cut into intervals, and a scrape made in each: one that is held up comes late, and never a
+/// second one. So there are no more of them than cuts in the span, with one that was sent before and
+/// arrived in it, and one of which the interval had begun before.
+pub(crate) async fn scraped_no_more_than_every(
+    interval: Duration,
+    servers: &[&ModelServer],
+    count: usize,
+) -> Result<Vec<usize>> {
+    let start = Instant::now();
+    let before: Vec<usize> = servers.iter().map(|it| it.scrapes().len()).collect();
+    let counts = || {
+        let counts = servers.iter().zip(&before);
+        counts
+            .map(|(server, before)| server.scrapes().len() - before)
+            .collect::<Vec<_>>()
+    };
+    poll::until("scrapes", PATIENCE, async || {
+        let counts = counts();
+        let all = counts.iter().all(|it| *it >= count);
+        Ok(all.then_some(()))
+    })
+    .await?;
+    let counts = counts();
+    let most = start.elapsed().div_duration_f64(interval) + 3.0;
+    assert!(
+        counts.iter().all(|it| *it as f64 <= most),
+        "{counts:?} scrapes at most every {interval:?} in {:?}",
+        start.elapsed()
+    );
+    Ok(counts)
 }
 
 /// Connections of which every worker has at least one.
@@ -218,6 +251,26 @@ pub(crate) async fn connections_to_every_worker(
         }
     }
     anyhow::bail!("{ENOUGH_CONNECTIONS} connections, and a worker without one")
+}
+
+/// Waits until the loads of these servers are known, also to a worker whose thread got no processor:
+/// one that has answered on its connection since they were published has ticked when it reads the
+/// next request there.
+pub(crate) async fn loads_known_to(
+    connections: &mut [Connection],
+    servers: impl IntoIterator<Item = &ModelServer>,
+) -> Result<()> {
+    loads_known(servers).await?;
+    for connection in connections {
+        served_by(connection, get("/v1/models")?).await?;
+    }
+    Ok(())
+}
+
+/// How often something may be said that is said once: by each VM that has scraped, since one whose
+/// thread gets no time loses that to another before it can tell what it has said.
+pub(crate) fn once_a_scraper(envoy: &Envoy) -> RangeInclusive<usize> {
+    1..=envoy.log_lines_containing("this VM scrapes").len()
 }
 
 /// What the filter counts of the pool.
@@ -251,14 +304,6 @@ pub(crate) async fn assert_filter_never_failed(envoy: &Envoy) -> Result<()> {
         assert_eq!(envoy.log_lines_containing(sign), Vec::<String>::new());
     }
     Ok(())
-}
-
-/// Waits until nothing listens there any more.
-pub(crate) async fn closed(address: SocketAddr) -> Result<()> {
-    poll::until("a port to be closed", PATIENCE, async || {
-        Ok(TcpStream::connect(address).await.is_err().then_some(()))
-    })
-    .await
 }
 
 /// How often Envoy has sent a request on to another model server.

@@ -19,7 +19,7 @@ use crate::{
     poll,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// So fast that nothing is waited for.
 const FAST: f64 = 1000.0;
@@ -231,6 +231,38 @@ async fn a_client_that_goes_away_is_not_served_any_more() -> Result<()> {
     })
     .await?;
     assert!(server.snapshot().unwrap().generation_tokens < 8000);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_port_of_a_server_that_is_closed_is_kept_for_it() -> Result<()> {
+    let server = ModelServer::start().await?;
+    let address = server.address();
+    let mut before = connect(&server).await?;
+    get(&mut before, "/health").await?;
+    let closed = server.close().await?;
+    assert_eq!(closed.address(), address);
+    assert!(Connection::open(address, Protocol::Http1).await.is_err());
+    let back = ModelServer::simulate_at(address, SimulatorConfig::default()).await?;
+    let reply = get(&mut connect(&back).await?, "/health").await?;
+    assert_eq!(reply.model_server(), Some(address));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_canned_answer_has_no_more_tokens_than_it_may() -> Result<()> {
+    let server = ModelServer::start().await?;
+    server.set_token_limit(Some(1));
+    let body = json!({ "prompt": "x", "max_tokens": 2, "stream": true });
+    let request = request(Method::POST, "/v1/completions", &body)?;
+    let mut connection = connect(&server).await?;
+    let mut answer = connection.begin(request).await?.into_body();
+    let mut next = async || anyhow::Ok(answer.frame().await.context("no event")??.into_data());
+    assert!(next().await?.is_ok());
+    let second = tokio::time::timeout(Duration::from_millis(20), next()).await;
+    assert!(second.is_err(), "{second:?}");
+    server.set_token_limit(None);
+    assert!(next().await?.is_ok());
     Ok(())
 }
 
