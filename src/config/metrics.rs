@@ -223,7 +223,7 @@ fn stale_after(given: Option<Duration>, scrape: &ScrapeSettings) -> Result<Durat
     match given {
         None => Ok((scrape.interval * DEFAULT_STALE_AFTER_INTERVALS)
             .max(idle * DEFAULT_STALE_AFTER_IDLE_INTERVALS)
-            // As old as what the slowest answer tells is when the next one comes, and some more.
+            // What the slowest answer tells is a timeout old when it comes, and counts for two intervals.
             .max(scrape.timeout + 2 * scrape.interval)),
         Some(stale_after) if stale_after > idle => Ok(stale_after),
         Some(stale_after) => Err(refused(

@@ -36,6 +36,7 @@ mod oracle;
 mod presets;
 mod process;
 mod reader;
+mod recognition;
 mod series;
 mod spec;
 mod term;

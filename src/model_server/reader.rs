@@ -1,18 +1,10 @@
 //! Reads the expositions of one endpoint, scrape after scrape.
 
-use super::{Engine, EngineId, Engines, series::History};
+use super::{Engine, EngineId, Engines, recognition::Recognition, series::History};
 use crate::{
     pool::{EndpointMetrics, Process},
     time::Timestamp,
 };
-
-/// Of so many expositions that tell of their engine one is looked through for a better one: a look takes
-/// a part of what reading takes, and a server that begins to tell more does so once.
-const SCRAPES_A_LOOK: u32 = 16;
-
-/// So many expositions in a row that tell nothing of an engine, but of one beside it as before, end it.
-/// Families may be away for a moment, while a model is loaded anew for one.
-const SCRAPES_TO_GO_BACK: u32 = 16;
 
 /// Which engine an endpoint runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,15 +19,7 @@ pub enum EngineChoice {
 #[derive(Debug, Clone)]
 pub struct MetricsReader {
     choice: EngineChoice,
-    engine: Option<EngineId>,
-    /// Whether the process that answers is known to be of that engine, by its families.
-    is_recognized: bool,
-    /// The other engines that its expositions tell of.
-    beside: Vec<EngineId>,
-    /// Expositions since one was looked through.
-    unlooked: u32,
-    /// Expositions in a row that told nothing of the engine.
-    untold: u32,
+    recognition: Recognition,
     history: History,
 }
 
@@ -43,17 +27,9 @@ impl MetricsReader {
     /// A reader that has seen nothing yet.
     #[must_use]
     pub fn new(choice: EngineChoice) -> Self {
-        let engine = match choice {
-            EngineChoice::Named(engine) => Some(engine),
-            EngineChoice::Auto => None,
-        };
         Self {
             choice,
-            engine,
-            is_recognized: false,
-            beside: Vec::new(),
-            unlooked: 0,
-            untold: 0,
+            recognition: Recognition::default(),
             history: History::default(),
         }
     }
@@ -61,7 +37,10 @@ impl MetricsReader {
     /// The engine by which it reads; `None` while none has been recognised.
     #[must_use]
     pub const fn engine(&self) -> Option<EngineId> {
-        self.engine
+        match self.choice {
+            EngineChoice::Named(engine) => Some(engine),
+            EngineChoice::Auto => self.recognition.engine(),
+        }
     }
 
     /// Reads an exposition asked for `at`; `before` is what was read last, by this reader or by one
@@ -75,108 +54,62 @@ impl MetricsReader {
         at: Timestamp,
         before: Option<&EndpointMetrics>,
     ) -> EndpointMetrics {
-        let mut metrics = self.read_signals(engines, exposition, at, before);
-        if self.choice == EngineChoice::Auto {
-            let engine = self.engine.and_then(|engine| engines.get(engine));
-            metrics.set_engine(engine.map(Engine::name));
+        let process = before.map(EndpointMetrics::process).unwrap_or_default();
+        if self.choice != EngineChoice::Auto {
+            return self
+                .read_as_known(engines, exposition, at, before)
+                .unwrap_or_else(|| nothing_of(process));
         }
+        // Under another configuration it could be recognised as another, so it counts only where the
+        // exposition tells nothing.
+        let earlier = before.and_then(EndpointMetrics::engine);
+        self.recognition
+            .assume(earlier.and_then(|engine| engines.find(engine)));
+        let known = self.read_as_known(engines, exposition, at, before);
+        let mut metrics = self
+            .read_as_another(engines, exposition, at, before, known.as_ref())
+            .or(known)
+            .unwrap_or_else(|| nothing_of(process));
+        let engine = self.engine().and_then(|engine| engines.get(engine));
+        metrics.set_engine(engine.map(Engine::name));
         metrics
     }
 
-    fn read_signals(
+    /// Reads an exposition anew, if it is of another engine than the one by which it was read as `known`.
+    fn read_as_another(
         &mut self,
         engines: &Engines,
         exposition: &[u8],
         at: Timestamp,
         before: Option<&EndpointMetrics>,
-    ) -> EndpointMetrics {
-        let metrics = self.read_as_known(engines, exposition, at, before);
-        let process = before.map(EndpointMetrics::process).unwrap_or_default();
-        if self.choice != EngineChoice::Auto {
-            return metrics.unwrap_or_else(|| nothing_of(process));
-        }
-        let known = self.engine.and_then(|engine| engines.get(engine));
-        let is_told = known
-            .zip(metrics.as_ref())
-            .is_some_and(|(engine, metrics)| engine.mapping().is_told(metrics));
-        let is_anew = metrics
-            .as_ref()
-            .is_some_and(|metrics| metrics.process().incarnation != process.incarnation);
-        let metrics = if self.looks(is_told, is_anew) {
-            self.look(engines, exposition, at, before, is_told, is_anew)
-                .or(metrics)
-        } else {
-            metrics
-        };
-        metrics.unwrap_or_else(|| nothing_of(process))
-    }
-
-    /// Whether an exposition is to be looked through for its engine.
-    fn looks(&mut self, is_told: bool, is_anew: bool) -> bool {
-        self.untold = if is_told { 0 } else { self.untold + 1 };
-        self.unlooked += 1;
-        if is_anew {
-            self.is_recognized = false;
-        }
-        !is_told || !self.is_recognized || self.unlooked >= SCRAPES_A_LOOK
-    }
-
-    /// Reads an exposition anew, if it is of another engine than the one by which it was read.
-    fn look(
-        &mut self,
-        engines: &Engines,
-        exposition: &[u8],
-        at: Timestamp,
-        before: Option<&EndpointMetrics>,
-        is_told: bool,
-        is_anew: bool,
+        known: Option<&EndpointMetrics>,
     ) -> Option<EndpointMetrics> {
-        self.unlooked = 0;
-        let earlier = self
-            .engine
-            .or_else(|| engines.find(before.and_then(EndpointMetrics::engine)?));
+        let process = before.map(EndpointMetrics::process).unwrap_or_default();
+        let earlier = self.engine();
+        let mapping = earlier
+            .and_then(|engine| engines.get(engine))
+            .map(Engine::mapping);
+        let is_told = mapping
+            .zip(known)
+            .is_some_and(|(mapping, metrics)| mapping.is_told(metrics));
+        let is_anew =
+            known.is_some_and(|metrics| metrics.process().incarnation != process.incarnation);
+        if !self.recognition.looks(is_told, is_anew) {
+            return None;
+        }
         let told = engines.told_by(exposition);
-        let Some((&engine, beside)) = told.split_first() else {
-            // What the reader before this one has recognised counts only where the exposition tells
-            // nothing: under another configuration it could be recognised as another.
-            self.is_recognized |= is_told;
-            if self.engine == earlier {
-                return None;
-            }
-            self.engine = earlier;
-            return self.read_as_known(engines, exposition, at, before);
-        };
-        if self.stays(engine, is_told) {
+        if !self.recognition.look(&told, is_told) {
             return None;
         }
-        self.is_recognized = true;
-        self.beside = beside.to_vec();
-        if self.engine.replace(engine) == Some(engine) {
-            return None;
-        }
-        self.untold = 0;
         self.history = History::default();
         if !is_anew && earlier.is_none_or(|earlier| told.contains(&earlier)) {
             return self.read_as_known(engines, exposition, at, before);
         }
-        let process = before.map(EndpointMetrics::process).unwrap_or_default();
         let another = nothing_of(Process {
             started: None,
             incarnation: process.incarnation.wrapping_add(1),
         });
         self.read_as_known(engines, exposition, at, Some(&another))
-    }
-
-    /// Whether it goes on as before with an exposition that would be recognised as `found`: with the better
-    /// engine of two as long as that is told, or not told for a moment only.
-    fn stays(&self, found: EngineId, is_told: bool) -> bool {
-        match self.engine {
-            Some(engine) if self.is_recognized && is_told => found > engine,
-            Some(_) if self.is_recognized => {
-                self.untold < SCRAPES_TO_GO_BACK && self.beside.contains(&found)
-            }
-            _ => false,
-        }
     }
 
     fn read_as_known(
@@ -186,7 +119,7 @@ impl MetricsReader {
         at: Timestamp,
         before: Option<&EndpointMetrics>,
     ) -> Option<EndpointMetrics> {
-        let mapping = engines.get(self.engine?)?.mapping();
+        let mapping = engines.get(self.engine()?)?.mapping();
         Some(mapping.read(exposition, at, &mut self.history, before))
     }
 }
@@ -200,7 +133,10 @@ fn nothing_of(process: Process) -> EndpointMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{Observation, Signal};
+    use crate::{
+        model_server::recognition::{SCRAPES_A_LOOK, SCRAPES_TO_GO_BACK},
+        pool::{Observation, Signal},
+    };
 
     const VLLM: &[u8] = b"vllm:num_requests_waiting 3\nvllm:num_requests_running 1\n";
     const OWN: &[u8] = b"own_queue 7\n";
@@ -401,7 +337,11 @@ mod tests {
                 (TRITON, SCRAPES_TO_GO_BACK - 1, "triton-tensorrt-llm", 0),
                 (TRITON_TRTLLM, 1, "triton-tensorrt-llm", 0),
                 (TRITON, SCRAPES_TO_GO_BACK - 1, "triton-tensorrt-llm", 0),
+                (TRITON_TRTLLM, 1, "triton-tensorrt-llm", 0),
                 (b"", 40, "triton-tensorrt-llm", 0),
+                // What tells of no engine tells of none beside it either.
+                (TRITON, SCRAPES_TO_GO_BACK - 1, "triton-tensorrt-llm", 0),
+                (TRITON, 1, "triton", 1),
             ],
         );
         assert_recognized(

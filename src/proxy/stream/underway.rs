@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// More headers than Envoy's own answers have here: three, and what their route adds. Where that is more
-/// than one, requests find nobody unreachable, and the scrapes alone tell.
+/// than one, requests find nobody unreachable, which the scrapes alone tell, and take back no prompt that
+/// got nowhere.
 const HEADERS_OF_SERVERS: usize = 5;
 
 /// What a request that has been routed counts as, at the endpoints of one pool.
@@ -38,6 +39,13 @@ struct Part {
     ticket: Ticket,
     /// What was entered there of its prompt, until the answer begins.
     entered: Option<Entered>,
+}
+
+impl Part {
+    /// What was entered, and where, so that it is kept no longer.
+    fn take_entered(&mut self) -> Option<(SocketAddr, Entered)> {
+        Some((self.ticket.address()?, self.entered.take()?))
+    }
 }
 
 impl Underway {
@@ -94,15 +102,12 @@ impl Underway {
         num_headers: usize,
     ) -> Option<SocketAddr> {
         let pool = worker.pools.get_mut(self.pool)?;
-        let entered = self.answering.entered.take();
-        let prefilling = self.prefilling.as_mut();
-        let to_prefill =
-            prefilling.and_then(|part| Some((part.ticket.address()?, part.entered.take()?)));
-        let chosen = self.answering.ticket.address();
+        let to_answer = self.answering.take_entered();
+        let to_prefill = self.prefilling.as_mut().and_then(Part::take_entered);
         let moved_to = self.may_move.then(|| self.follow(pool)).flatten();
-        let is_unsent = num_headers < HEADERS_OF_SERVERS && self.is_unsent(pool);
+        let is_unsent = num_headers < HEADERS_OF_SERVERS && self.find_unsent(pool);
         if (is_unsent || moved_to.is_some())
-            && let (Some(chosen), Some(entered)) = (chosen, entered)
+            && let Some((chosen, entered)) = to_answer
         {
             pool.unread(chosen, entered.unread());
             if let Some(moved_to) = moved_to
@@ -118,9 +123,9 @@ impl Underway {
         moved_to
     }
 
-    /// Whether Envoy answers because it could send the request to no endpoint. One that it got no
-    /// connection to is unreachable.
-    fn is_unsent(&self, pool: &mut WorkerPool) -> bool {
+    /// Finds whether Envoy answers because it could send the request to no endpoint. Takes note of one
+    /// that it got no connection to.
+    fn find_unsent(&self, pool: &mut WorkerPool) -> bool {
         let Ok(flags) = host::response_flags() else {
             return false;
         };

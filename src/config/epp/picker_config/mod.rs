@@ -29,7 +29,7 @@ use crate::{
 };
 
 const KIND: &str = "EndpointPickerConfig";
-/// The group that it has, and the one that it had before.
+/// The versions of the group that it has, and that of the one that it had before.
 const API_VERSIONS: [&str; 3] = [
     "llm-d.ai/v1",
     "llm-d.ai/v1alpha1",
