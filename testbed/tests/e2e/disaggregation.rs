@@ -213,12 +213,12 @@ async fn why_a_prefiller_was_chosen_is_told() -> Result<()> {
         })
     };
     let mut asked = 0;
-    // Short prompts are not worth the way.
-    for (tokens, prefill) in [(100, None), (1000, Some(choice("prefill", 0, 1)))] {
+    // Short prompts are not worth the way. The second long one finds nothing left of the first.
+    for (tokens, is_prefilled) in [(100, false), (1000, true), (1000, true)] {
         let mut expected = choice("decode", 2, 3);
         expected["ranking"] = json!([at[2]]);
-        if let Some(prefill) = prefill {
-            expected["prefill"] = prefill;
+        if is_prefilled {
+            expected["prefill"] = choice("prefill", 0, 1);
         }
         let (mut id, mut last) = (String::new(), Value::Null);
         // The scores are exact where nothing is in flight, and every worker knows that.

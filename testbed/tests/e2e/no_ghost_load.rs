@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    fmt::Debug,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -15,7 +16,7 @@ use serde_json::json;
 use testbed::{
     bed::loads_known,
     client::{self, Body, Connection, Protocol},
-    decision::InFlight,
+    decision::{Decision, InFlight},
     envoy::{Configuration, Envoy, HandOver, WORKERS, repository},
     model_server::ModelServer,
     poll,
@@ -24,7 +25,7 @@ use testbed::{
 
 use crate::support::{
     CHAT, INTERVAL, PATIENCE, addresses, assert_filter_never_failed, chat_as,
-    connections_to_every_worker, post, retries, scraping_every, with_metrics_of,
+    connections_to_every_worker, post, queue, retries, scraping_every, with_metrics_of,
 };
 
 /// The feature of the filter that lets a request bring its VM down, and the header that asks for it.
@@ -85,6 +86,33 @@ async fn a_retry_on_another_host_takes_its_load_along() -> Result<()> {
     let ends = faults::misbehave(envoy.address(), REQUESTS, AT_ONCE, 8).await?;
     let retries = retries(&envoy).await?;
     assert!(retries > 3, "{retries}: {ends:?}");
+    nothing_in_flight(&envoy).await
+}
+
+#[tokio::test]
+async fn a_request_that_was_tried_again_is_in_flight_where_it_went() -> Result<()> {
+    let mut servers = vec![holding_server().await?, holding_server().await?];
+    let metrics = [ModelServer::start().await?, ModelServer::start().await?];
+    metrics[1].set_load(queue(500));
+    let configuration = scraping_every(INTERVAL, HandOver::OverrideHost)?
+        .merge_plugin_configuration(&json!({ "destination": { "ranked": 2 } }))?
+        .with_pool(&with_metrics_of(&metrics, &servers))?;
+    let envoy = Envoy::start(configuration).await?;
+    loads_known(&metrics).await?;
+    let [left, there] = [0, 1].map(|server: usize| servers[server].address());
+    let _gone = servers.remove(0).close().await?;
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
+    let answer = connection.begin(streamed()?).await?;
+    assert_eq!(retries(&envoy).await?, 1);
+    decision_becomes(&envoy, "moved", PATIENCE, |decision| {
+        // Once it is a candidate again.
+        let at = |address| decision.candidate(address)?.in_flight;
+        let requests = [left, there].map(|address| at(address).map(|it| it.requests));
+        Ok((requests, requests == [Some(0), Some(1)]))
+    })
+    .await?;
+    drop(answer);
+    let_go(&servers);
     nothing_in_flight(&envoy).await
 }
 
@@ -265,9 +293,23 @@ async fn in_flight_becomes(
     limit: Duration,
     expected: impl Fn(InFlight) -> bool,
 ) -> Result<()> {
+    decision_becomes(envoy, name, limit, |decision| {
+        let in_flight = decision.in_flight()?;
+        Ok((in_flight, expected(in_flight)))
+    })
+    .await
+}
+
+/// Waits until a decision of some worker is as expected, of which is said what there is of it.
+async fn decision_becomes<T: Debug>(
+    envoy: &Envoy,
+    name: &str,
+    limit: Duration,
+    expected: impl Fn(&Decision) -> Result<(T, bool)>,
+) -> Result<()> {
     let mut asked = 0;
     let mut said = Vec::new();
-    let outcome = poll::until("the load in flight", limit, async || {
+    let outcome = poll::until("a decision as expected", limit, async || {
         let id = format!("{name}-{asked}");
         asked += 1;
         tokio::time::sleep(INTERVAL).await;
@@ -289,9 +331,9 @@ async fn in_flight_becomes(
             // A VM that is out refuses requests until it is back.
             return Ok(None);
         };
-        let in_flight = decision.in_flight()?;
-        said.push(in_flight);
-        Ok(expected(in_flight).then_some(()))
+        let (found, is_expected) = expected(&decision)?;
+        said.push(found);
+        Ok(is_expected.then_some(()))
     })
     .await;
     outcome.with_context(|| format!("{name}: {said:?}"))

@@ -135,20 +135,28 @@ async fn a_failing_server_is_scraped_less_and_less_and_at_once_when_it_answers()
     let counts = || [failing, healthy].map(|server| server.scrapes().len());
     // Also the second time it begins with short rests.
     for _ in 0..2 {
-        let (took, beside) = six_failures(&bed, failing, healthy).await?;
+        let (took, beside) = failures(&bed, failing, healthy).await?;
         // After a failure it is left alone for up to 2, 4, 8, and at most 16 intervals, and at least
         // half of that, a tick more or less. Whatever is late makes that longer.
-        let least = (1 + 2 + 4 + 8 + 8) * INTERVAL - INTERVAL / 2;
-        assert!(took >= least, "six failures in {took:?}");
-        // 23 times or more, unless the machine stood still.
-        assert!(beside > 6, "the healthy one: {beside} scrapes in {took:?}");
+        let least = (1 + 2 + 4 + 8 + 8 + 8) * INTERVAL - INTERVAL / 2;
+        assert!(took >= least, "seven failures in {took:?}");
+        // 31 times or more, unless the machine stood still.
+        let all = beside.iter().sum::<usize>();
+        assert!(all > 6, "the healthy one: {beside:?} scrapes in {took:?}");
+        // Nobody is scraped while the machine stands still: by the scrapes of the healthy one the rests
+        // are no longer than that.
+        for (beside, longest) in beside.iter().zip(LONGEST_RESTS) {
+            assert!(*beside <= longest + SLACK, "the healthy one: {beside:?}");
+        }
 
         failing.set_metrics_fault(None);
-        let before = failing.scrapes().len();
-        poll::until("an answered scrape", PATIENCE, async || {
-            Ok((failing.scrapes().len() > before).then_some(()))
+        let from = failing.scrapes().len();
+        poll::until("an answered scrape, and the next", PATIENCE, async || {
+            Ok((failing.scrapes().len() >= from + 2).then_some(()))
         })
         .await?;
+        let soon = scrapes_beside(&failing.scrapes()[from..], healthy)[0];
+        assert!(soon <= 1 + SLACK, "the healthy one: {soon} scrapes");
         // As often as the other from then on, and not every eight to sixteen intervals.
         let before = counts();
         scraped_no_more_than_every(INTERVAL, &[failing, healthy], 10).await?;
@@ -158,32 +166,53 @@ async fn a_failing_server_is_scraped_less_and_less_and_at_once_when_it_answers()
     assert_filter_never_failed(&bed.envoy).await
 }
 
-/// Lets the scrapes of a server fail six times. Returns how long that took, counted from before the
-/// first, and how often `healthy` was scraped meanwhile.
-async fn six_failures(
+/// In intervals, how long a server is left alone at most after each failure in a row.
+const LONGEST_RESTS: [usize; 6] = [2, 4, 8, 16, 16, 16];
+
+/// So many scrapes more of another server may fall between two of one: a tick and the way there and back
+/// come on top of a rest.
+const SLACK: usize = 4;
+
+/// Lets the scrapes of a server fail seven times. Returns how long that took, counted from before the
+/// first, and how often `healthy` was scraped between each and the next.
+async fn failures(
     bed: &Bed,
     server: &ModelServer,
     healthy: &ModelServer,
-) -> Result<(Duration, usize)> {
+) -> Result<(Duration, Vec<usize>)> {
     let scrapers = || bed.envoy.log_lines_containing("this VM scrapes").len();
+    let count = LONGEST_RESTS.len() + 1;
     for _ in 0..5 {
         let scrapers_before = scrapers();
         let beginning = Instant::now();
-        let (from, beside) = (server.scrapes().len(), healthy.scrapes().len());
+        let from = server.scrapes().len();
         server.set_metrics_fault(Some(MetricsFault::Status(503)));
-        poll::until("six scrapes", PATIENCE, async || {
-            Ok((server.scrapes().len() >= from + 6).then_some(()))
+        poll::until("seven scrapes", PATIENCE, async || {
+            Ok((server.scrapes().len() >= from + count).then_some(()))
         })
         .await?;
         if scrapers() == scrapers_before {
-            let took = server.scrapes()[from + 5] - beginning;
-            return Ok((took, healthy.scrapes().len() - beside));
+            let failed = &server.scrapes()[from..from + count];
+            let took = failed[count - 1] - beginning;
+            return Ok((took, scrapes_beside(failed, healthy)));
         }
         // A VM whose thread got no time lost the scraping to another, which began anew.
         server.set_metrics_fault(None);
         bed::loads_known([server]).await?;
     }
     bail!("the scraper changes all the time")
+}
+
+/// How often `server` was scraped between each of these moments and the next.
+fn scrapes_beside(moments: &[Instant], server: &ModelServer) -> Vec<usize> {
+    let scrapes = server.scrapes();
+    let between = |pair: &[Instant]| {
+        let scrapes = scrapes.iter();
+        scrapes
+            .filter(|it| (pair[0]..pair[1]).contains(*it))
+            .count()
+    };
+    moments.windows(2).map(between).collect()
 }
 
 #[tokio::test]
