@@ -16,8 +16,8 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use crate::support::{
     CHAT, INTERVAL, PATIENCE, addresses, assert_filter_never_failed, bed_with, chat,
-    connections_to_every_worker, held_by, loads_known_to, long_chat_as, post, queue, retries,
-    scraping_every, served_by, server_of, with_metrics_of,
+    connections_to_every_worker, held_by, long_chat_as, post, queue, retries, scraping_every,
+    served_by, server_of, with_metrics_of,
 };
 
 /// The header of the ranking.
@@ -85,7 +85,7 @@ async fn a_prompt_is_held_by_who_has_read_it_after_a_retry() -> Result<()> {
     let envoy = Envoy::start(configuration).await?;
     loads_known(&metrics).await?;
     let all = addresses(&servers);
-    let mut connections = connections_to_every_worker(&envoy, Protocol::Http1).await?;
+    let mut connections = connections_to_every_worker(&envoy, Protocol::Http2).await?;
 
     let _gone = servers.remove(1).close().await?;
     let served = served_by(&mut connections[0], long_chat_as("first")?).await?;
@@ -97,8 +97,12 @@ async fn a_prompt_is_held_by_who_has_read_it_after_a_retry() -> Result<()> {
     for server in &metrics {
         server.set_load(queue(0));
     }
-    loads_known_to(&mut connections, &metrics).await?;
+    loads_known(&metrics).await?;
     for (number, connection) in connections.iter_mut().enumerate() {
+        // Answered by the filter itself: whose thread got no processor has ticked when it reads the next,
+        // and nobody has found again who is gone.
+        let reply = connection.send(post(CHAT, client::whole("{"))?).await?;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.text());
         let id = format!("next-{number}");
         let served = served_by(connection, long_chat_as(&id)?).await?;
         let decision = envoy.decision_on(&id).await?;
@@ -134,7 +138,8 @@ async fn a_retry_takes_back_no_more_than_it_entered() -> Result<()> {
         }
     }
     metrics[1].set_load(queue(0));
-    loads_known_to(&mut [connection], &metrics).await?;
+    loads_known(&metrics).await?;
+    // Whose worker accepts it after its tick.
     let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
     connection.send(long_chat_as("third")?).await?;
     let decision = envoy.decision_on("third").await?;
