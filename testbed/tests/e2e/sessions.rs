@@ -1,6 +1,6 @@
 //! Requests of one session go to one server, whichever of the forms a session has.
 
-use std::{net::SocketAddr, slice};
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use hyper::{
@@ -131,7 +131,9 @@ async fn after_a_retry_the_session_is_with_who_has_answered() -> Result<()> {
     assert_eq!(retries(&envoy).await?, 1);
 
     // After its next scrape the one that is gone is a candidate, and but for the session the best.
-    loads_known_to(slice::from_mut(&mut connection), &metrics).await?;
+    loads_known(&metrics).await?;
+    // Whose worker accepts it after its tick.
+    let mut connection = Connection::open(envoy.address(), Protocol::Http1).await?;
     let token = reply.headers.get(TOKEN).context("no token")?.clone();
     let mut request = chat_as("next")?;
     request.headers_mut().insert(TOKEN, token);
