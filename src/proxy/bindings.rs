@@ -64,14 +64,14 @@ pub(super) fn log_level() -> Result<LogLevel, HostError> {
 
 /// Statuses without a name in the SDK come from a VM that has no memory left.
 const fn checked(status: u32) -> Result<(), Status> {
-    Err(match status {
-        0 => return Ok(()),
-        1 => Status::NotFound,
-        2 => Status::BadArgument,
-        3 => Status::SerializationFailure,
-        4 => Status::ParseFailure,
-        7 => Status::Empty,
-        8 => Status::CasMismatch,
-        _ => Status::InternalFailure,
-    })
+    match status {
+        0 => Ok(()),
+        1 => Err(Status::NotFound),
+        2 => Err(Status::BadArgument),
+        3 => Err(Status::SerializationFailure),
+        4 => Err(Status::ParseFailure),
+        7 => Err(Status::Empty),
+        8 => Err(Status::CasMismatch),
+        _ => Err(Status::InternalFailure),
+    }
 }

@@ -56,11 +56,10 @@ const LOGGED_CANDIDATES: usize = 50;
 
 /// What is left of a decision when its borrows are over.
 pub(super) struct Choice {
-    pub(super) position: usize,
-    /// How many of the first blocks of the prompt it holds.
-    pub(super) held: usize,
-    /// The same of the endpoint that reads the prompt, where that is another.
-    pub(super) prefill: Option<(usize, usize)>,
+    /// The endpoint that answers.
+    pub(super) answering: Chosen,
+    /// The one that reads the prompt, where that is another.
+    pub(super) prefilling: Option<Chosen>,
     /// Tokens of the prompt that whoever reads it has not in its cache.
     pub(super) uncached_tokens: u64,
     pub(super) is_cold: bool,
@@ -189,14 +188,30 @@ pub(super) fn route(worker: &mut Worker, held: &Held, known: Known) -> Result<Ro
     })
 }
 
+/// An endpoint that was chosen.
+pub(super) struct Chosen {
+    pub(super) position: usize,
+    /// How many of the first blocks of the prompt it held.
+    pub(super) held: usize,
+}
+
+impl Chosen {
+    const fn new(position: usize, held: u32) -> Self {
+        Self {
+            position,
+            held: held as usize,
+        }
+    }
+}
+
 impl Choice {
     fn of(decision: &Decision<'_>) -> Self {
         Self {
-            position: decision.position(),
-            held: decision.held_blocks() as usize,
-            prefill: decision
+            answering: Chosen::new(decision.position(), decision.held_blocks()),
+            prefilling: decision
                 .prefill_position()
-                .zip(decision.prefill_held_blocks().map(|held| held as usize)),
+                .zip(decision.prefill_held_blocks())
+                .map(|(position, held)| Chosen::new(position, held)),
             uncached_tokens: decision
                 .prefill_uncached_tokens()
                 .unwrap_or_else(|| decision.uncached_tokens()),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::routing::Choice;
+use super::routing::{Choice, Chosen};
 use crate::{
     load::{Load, Ticket},
     prefix::{BlockHash, Entered},
@@ -67,23 +67,24 @@ impl Underway {
             requests: 1,
             tokens: 0,
         };
-        let answers = if choice.prefill.is_some() {
+        let answers = if choice.prefilling.is_some() {
             waiting
         } else {
             reading
         };
-        let mut begin = |position, held, load, may_move| Part {
+        let mut begin = |chosen: &Chosen, load, may_move| Part {
             entered: prompt.and_then(|blocks| {
-                pool.read(position, blocks, choice.is_cold);
-                Entered::new(blocks, held, choice.is_cold, may_move)
+                pool.read(chosen.position, blocks, choice.is_cold);
+                Entered::new(blocks, chosen.held, choice.is_cold, may_move)
             }),
-            ticket: pool.begin(position, load),
+            ticket: pool.begin(chosen.position, load),
         };
-        let answering = begin(choice.position, choice.held, answers, may_move);
+        let answering = begin(&choice.answering, answers, may_move);
         // Whoever answers, its header names the same one to read the prompt.
         let prefilling = choice
-            .prefill
-            .map(|(position, held)| begin(position, held, reading, false));
+            .prefilling
+            .as_ref()
+            .map(|chosen| begin(chosen, reading, false));
         pool.after_decision(now);
         Self {
             pool: index,

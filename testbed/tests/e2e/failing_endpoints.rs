@@ -15,7 +15,7 @@ use testbed::{
 use crate::support::{
     INTERVAL, PATIENCE, addresses, assert_filter_never_failed, bed, bed_with, chat, chat_as,
     connections_to_every_worker, filter_stats, get, held_by, loads_known_to, long_chat_as, queue,
-    retries, scraping_every, served_by, server_of, with_metrics_of,
+    retries, scraping_every, served_by, server_of, servers_and_metrics, with_metrics_of,
 };
 
 /// A response header that tells who has served.
@@ -129,11 +129,7 @@ async fn a_server_that_refuses_a_request_gets_no_other_until_it_is_back() -> Res
 async fn a_prompt_that_no_server_got_is_held_by_none() -> Result<()> {
     for hand_over in HandOver::ALL {
         for has_room in [true, false] {
-            let (mut servers, mut metrics) = (Vec::new(), Vec::new());
-            for _ in 0..2 {
-                servers.push(ModelServer::start().await?);
-                metrics.push(ModelServer::start().await?);
-            }
+            let (mut servers, metrics) = servers_and_metrics(&[0, 0]).await?;
             let mut configuration = scraping_every(INTERVAL, hand_over)?
                 .with_pool(&with_metrics_of(&metrics, &servers))?;
             if !has_room {

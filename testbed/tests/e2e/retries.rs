@@ -17,15 +17,18 @@ use tokio::{sync::Notify, task::JoinSet};
 use crate::support::{
     CHAT, INTERVAL, PATIENCE, addresses, assert_filter_never_failed, bed_with, chat,
     connections_to_every_worker, held_by, long_chat_as, post, queue, retries, scraping_every,
-    served_by, server_of, with_metrics_of,
+    served_by, server_of, servers_and_metrics, with_metrics_of,
 };
+
+/// Of four servers the second is the best, the third comes next.
+const QUEUES: [u32; 4] = [200, 0, 100, 300];
 
 /// The header of the ranking.
 const DESTINATION: &str = "x-gateway-destination-endpoint";
 
 #[tokio::test]
 async fn no_request_is_lost_when_the_first_choice_dies_under_load() -> Result<()> {
-    let (mut servers, metrics) = servers_and_metrics().await?;
+    let (mut servers, metrics) = servers_and_metrics(&QUEUES).await?;
     let envoy = with_metrics_elsewhere(&servers, &metrics).await?;
     let first = servers[1].address();
     let second = servers[2].address();
@@ -53,7 +56,7 @@ async fn no_request_is_lost_when_the_first_choice_dies_under_load() -> Result<()
 
 #[tokio::test]
 async fn attempts_walk_the_ranking_from_the_best_to_the_worst() -> Result<()> {
-    let (mut servers, metrics) = servers_and_metrics().await?;
+    let (mut servers, metrics) = servers_and_metrics(&QUEUES).await?;
     let envoy = with_metrics_elsewhere(&servers, &metrics).await?;
 
     let ranking = [1, 2, 0].map(|server: usize| servers[server].address());
@@ -73,12 +76,7 @@ async fn attempts_walk_the_ranking_from_the_best_to_the_worst() -> Result<()> {
 
 #[tokio::test]
 async fn a_prompt_is_held_by_who_has_read_it_after_a_retry() -> Result<()> {
-    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
-    for waiting in [500, 0, 250] {
-        servers.push(ModelServer::start().await?);
-        metrics.push(ModelServer::start().await?);
-        metrics[metrics.len() - 1].set_load(queue(waiting));
-    }
+    let (mut servers, metrics) = servers_and_metrics(&[500, 0, 250]).await?;
     let configuration = scraping_every(INTERVAL, HandOver::OverrideHost)?
         .merge_plugin_configuration(&json!({ "destination": { "ranked": 3 } }))?
         .with_pool(&with_metrics_of(&metrics, &servers))?;
@@ -115,12 +113,7 @@ async fn a_prompt_is_held_by_who_has_read_it_after_a_retry() -> Result<()> {
 
 #[tokio::test]
 async fn a_retry_takes_back_no_more_than_it_entered() -> Result<()> {
-    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
-    for waiting in [0, 250] {
-        servers.push(ModelServer::start().await?);
-        metrics.push(ModelServer::start().await?);
-        metrics[metrics.len() - 1].set_load(queue(waiting));
-    }
+    let (mut servers, metrics) = servers_and_metrics(&[0, 250]).await?;
     let configuration = scraping_every(INTERVAL, HandOver::OverrideHost)?
         .with_pool(&with_metrics_of(&metrics, &servers))?;
     let envoy = Envoy::start(configuration).await?;
@@ -174,17 +167,6 @@ async fn an_answer_is_not_tried_again() -> Result<()> {
     assert_eq!(server_of(&reply)?, bed.servers[0].address());
     assert_eq!(retries(&bed.envoy).await?, 0);
     Ok(())
-}
-
-/// Four servers, and those that have their metrics: the second is the best, the third comes next.
-async fn servers_and_metrics() -> Result<(Vec<ModelServer>, Vec<ModelServer>)> {
-    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
-    for waiting in [200, 0, 100, 300] {
-        servers.push(ModelServer::start().await?);
-        metrics.push(ModelServer::start().await?);
-        metrics[metrics.len() - 1].set_load(queue(waiting));
-    }
-    Ok((servers, metrics))
 }
 
 /// An Envoy with rankings of three, which learns by requests alone that one of these servers is gone.

@@ -17,7 +17,8 @@ use testbed::{
 
 use crate::support::{
     INTERVAL, assert_filter_never_failed, bed_with, chat, chat_as, connections_to_every_worker,
-    loads_known_to, queue, retries, scraping_every, served_by, server_of, with_metrics_of,
+    loads_known_to, queue, retries, scraping_every, served_by, server_of, servers_and_metrics,
+    with_metrics_of,
 };
 
 /// A bed of four in which the session weighs more than everything else.
@@ -108,12 +109,7 @@ async fn a_cookie_keeps_a_browser_with_its_server() -> Result<()> {
 async fn after_a_retry_the_session_is_with_who_has_answered() -> Result<()> {
     const TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
-    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
-    for waiting in [300, 0] {
-        servers.push(ModelServer::start().await?);
-        metrics.push(ModelServer::start().await?);
-        metrics[metrics.len() - 1].set_load(queue(waiting));
-    }
+    let (mut servers, metrics) = servers_and_metrics(&[300, 0]).await?;
     let configuration = scraping_every(INTERVAL, HandOver::OverrideHost)?
         .merge_plugin_configuration(&json!({ "scheduling": { "scorers": [
             { "type": "session-affinity", "weight": 10, "parameters": { "header": TOKEN.as_str() } },

@@ -66,6 +66,20 @@ pub(crate) fn scraping_every(interval: Duration, hand_over: HandOver) -> Result<
     Configuration::shipped(hand_over)?.merge_plugin_configuration(&json!({ "metrics": metrics }))
 }
 
+/// Model servers, and others that have their metrics, with queues of these lengths.
+pub(crate) async fn servers_and_metrics(
+    queues: &[u32],
+) -> Result<(Vec<ModelServer>, Vec<ModelServer>)> {
+    let (mut servers, mut metrics) = (Vec::new(), Vec::new());
+    for waiting in queues {
+        servers.push(ModelServer::start().await?);
+        let other = ModelServer::start().await?;
+        other.set_load(queue(*waiting));
+        metrics.push(other);
+    }
+    Ok((servers, metrics))
+}
+
 /// These model servers as a pool, each with the metrics of another one: what is known of a server
 /// outlives it.
 pub(crate) fn with_metrics_of(others: &[ModelServer], servers: &[ModelServer]) -> Value {
